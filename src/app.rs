@@ -1,0 +1,1 @@
+//! The service: build, bind, spawn, wait, stop, in that order.

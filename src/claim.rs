@@ -1,0 +1,106 @@
+//! A claim: the fact that this instance may count, until when, and under which epoch. It is judged by its reader at the
+//! moment of the effect, so a process woken from a long stop finds it expired.
+
+use std::time::{Duration, SystemTime};
+
+use crate::clock::BootTime;
+
+/// Proof that goes with every write to the board: who, under which epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Grant {
+    /// Random, one a campaign, never used again.
+    pub token: String,
+    /// The epoch under which the token was granted.
+    pub epoch: i64,
+}
+
+/// The lease as its holder knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// Token and epoch.
+    pub grant: Grant,
+    /// When it was won, by the wall clock.
+    pub acquire_time: SystemTime,
+    /// From here on no query starts and running ones are ended.
+    pub soft_deadline: BootTime,
+    /// From here on nothing is published or exported: the claim is over, whatever arrives later.
+    pub deadline: BootTime,
+}
+
+/// What this instance does, and until when.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Role {
+    /// Holds the lease, while the claim is current.
+    Holder(Claim),
+    /// Waits for the lease.
+    #[default]
+    Standby,
+    /// Does not compete: denied once, resigned, disabled or stopping.
+    Observer,
+}
+
+/// What is known of the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseState {
+    /// Held by `holder`.
+    Held,
+    /// Nobody holds it.
+    Free,
+    /// Nobody new is let in yet, after the store lost its past.
+    Quarantined,
+    /// The store is out of reach; the rest is the last observation.
+    Unknown,
+}
+
+/// The lease as the store showed it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// What is known.
+    pub state: LeaseState,
+    /// Holder, or the last one when nobody holds it; empty when there never was one.
+    pub holder: String,
+    /// host:port at which the holder serves; empty when unknown.
+    pub holder_address: String,
+    /// Epoch of the holder, or of the last one.
+    pub epoch: i64,
+    /// When the holder won it.
+    pub acquire_time: Option<SystemTime>,
+    /// When the holder last renewed it.
+    pub renew_time: Option<SystemTime>,
+    /// When it ends unless renewed.
+    pub expire_time: Option<SystemTime>,
+    /// Length of the holder's lease; zero when there never was one.
+    pub lease_duration: Duration,
+    /// Time left when it was observed.
+    pub remaining: Duration,
+    /// Time until new holders are let in.
+    pub quarantine_remaining: Duration,
+    /// When the store was heard.
+    pub observe_time: SystemTime,
+}
+
+// === impl Claim ===
+
+impl Claim {
+    /// Whether the claim may still have an effect.
+    pub fn is_current(&self, now: BootTime) -> bool {
+        now < self.deadline
+    }
+
+    /// Time in which new work may still be done; `None` from the soft deadline on.
+    pub fn time_to_work(&self, now: BootTime) -> Option<Duration> {
+        (now < self.soft_deadline).then(|| self.soft_deadline.saturating_since(now))
+    }
+}
+
+// === impl Role ===
+
+impl Role {
+    /// The claim, when it may still have an effect.
+    pub fn current_claim(&self, now: BootTime) -> Option<&Claim> {
+        match self {
+            Self::Holder(claim) if claim.is_current(now) => Some(claim),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The loop of the holder: count what is due or asked for, publish it.

@@ -1,0 +1,214 @@
+//! The settings, with every default filled in and every relation checked: a `Config` that exists is one to run with.
+//! Only main, app and cli name the whole of it; a component takes its own group.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{catalog::Catalog, query::Query};
+
+pub use secret::Secret;
+
+mod secret;
+
+/// Everything that `rowcount serve` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `instanceid`: unique in the fleet; default: host name and a random suffix.
+    pub instance_id: String,
+    /// `cluster`: one fleet, one name; part of every Redis key.
+    pub cluster: String,
+    /// `grpc`.
+    pub grpc: GrpcConfig,
+    /// `http`: the ops port.
+    pub http: HttpConfig,
+    /// `database`, without `metrics`.
+    pub database: DatabaseConfig,
+    /// `redis.cache`; `None` without an address: lease and board live in memory.
+    pub redis: Option<RedisConfig>,
+    /// `database.metrics` and `lease`.
+    pub lease: LeaseConfig,
+    /// `collection`, and the queries that `catalog` and `queries` come to.
+    pub collection: CollectionConfig,
+    /// `log`.
+    pub log: LogConfig,
+    /// `tracing`.
+    pub tracing: TracingConfig,
+}
+
+/// The gRPC port.
+#[derive(Clone, Debug)]
+pub struct GrpcConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// Whether reflection is served.
+    pub reflection: bool,
+}
+
+/// The ops port.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub addr: SocketAddr,
+}
+
+/// How to reach PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// What was given: a URL or its parts.
+    pub target: DatabaseTarget,
+    /// `connecttimeout`.
+    pub connect_timeout: Duration,
+    /// `connections`: hard ceiling on backends, at least 1.
+    pub connections: usize,
+}
+
+/// Where the database is. Secrets are read at each connection, so a rotated password needs no restart.
+#[derive(Clone, Debug)]
+pub enum DatabaseTarget {
+    /// `url`: libpq's `postgres://user:password@host:port/dbname?sslmode=…`.
+    Url(Secret),
+    /// The parts.
+    Parts {
+        /// A name, an address or a socket directory.
+        host: String,
+        /// TCP port, or the number in the socket's name.
+        port: u16,
+        /// Role.
+        user: String,
+        /// `None`: none is sent.
+        password: Option<Secret>,
+        /// Database.
+        dbname: String,
+        /// As libpq's.
+        sslmode: SslMode,
+        /// Client certificate, PEM.
+        sslcert: Option<PathBuf>,
+        /// Its key, PEM.
+        sslkey: Option<PathBuf>,
+        /// Certificate authorities, PEM; the system's when `None`.
+        sslrootcert: Option<PathBuf>,
+    },
+}
+
+/// libpq's sslmode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// Plaintext only.
+    Disable,
+    /// Plaintext, TLS when the server insists.
+    Allow,
+    /// TLS when the server has it.
+    Prefer,
+    /// TLS, unverified unless a root certificate is given.
+    Require,
+    /// TLS with a verified chain.
+    VerifyCa,
+    /// TLS with a verified chain and name.
+    VerifyFull,
+}
+
+/// How to reach Redis.
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// ACL user; `None`: the default user.
+    pub username: Option<String>,
+    /// `None`: no AUTH is sent.
+    pub password: Option<Secret>,
+    /// Number of the database.
+    pub db: i64,
+    /// For connecting.
+    pub dial_timeout: Duration,
+    /// For an answer.
+    pub read_timeout: Duration,
+    /// For sending; added to `read_timeout`, since a command is sent and answered in one call.
+    pub write_timeout: Duration,
+    /// `None`: plaintext.
+    pub tls: Option<RedisTls>,
+}
+
+/// TLS towards Redis.
+#[derive(Clone, Debug)]
+pub struct RedisTls {
+    /// Accept any certificate.
+    pub insecure: bool,
+    /// Certificate authorities, PEM; the system's when `None`.
+    pub ca: Option<PathBuf>,
+}
+
+/// How to compete for the lease.
+#[derive(Clone, Debug)]
+pub struct LeaseConfig {
+    /// `database.metrics.enabled`: false answers but never competes.
+    pub enabled: bool,
+    /// `database.metrics.leaseduration`: longer than the interval.
+    pub duration: Duration,
+    /// `lease.quarantine`, with its default filled in: at least the duration and its margin.
+    pub quarantine: Duration,
+    /// `lease.acquire`.
+    pub acquire: Acquire,
+    /// `lease.firststart`.
+    pub first_start: FirstStart,
+}
+
+/// What to do when another instance holds the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acquire {
+    /// Stand by and take over.
+    Standby,
+    /// The first design's single attempt: do not campaign again.
+    Once,
+}
+
+/// What a missing lease record means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstStart {
+    /// The past is unknown: wait the quarantine once.
+    Wait,
+    /// Nobody held it: start at once.
+    Immediate,
+}
+
+/// What is counted, and when.
+#[derive(Clone, Debug)]
+pub struct CollectionConfig {
+    /// `database.metrics.interval`.
+    pub interval: Duration,
+    /// `collection.triggerinterval`: between the starts of requested collections.
+    pub trigger_interval: Duration,
+    /// `collection.staleafter`: intervals without a success until a value is stale.
+    pub stale_after: u32,
+    /// `catalog`.
+    pub catalog: Catalog,
+    /// The queries that are on, ordered by name.
+    pub queries: Vec<Query>,
+}
+
+/// Logging.
+#[derive(Clone, Copy, Debug)]
+pub struct LogConfig {
+    /// Lines of this level and above.
+    pub level: tracing::Level,
+    /// How a line is written.
+    pub formatter: LogFormatter,
+    /// Level of the per-query line.
+    pub collected: tracing::Level,
+}
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormatter {
+    /// One flat JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Traces.
+#[derive(Clone, Debug)]
+pub struct TracingConfig {
+    /// OTLP/gRPC endpoint; `None`: no traces unless an OTEL_ variable names one.
+    pub endpoint: Option<String>,
+}

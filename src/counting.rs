@@ -1,0 +1,1 @@
+//! How rows are counted: the only module that talks to PostgreSQL.

@@ -1,0 +1,1 @@
+//! The gRPC edge: domain values to protobuf and back.

@@ -1,0 +1,33 @@
+//! Counts the rows of a container registry's metadata database from exactly one instance of a fleet.
+//!
+//! Modules in the order in which they may use each other, lowest first; `tests/api/layers.rs` holds them to it.
+
+pub mod catalog;
+pub mod claim;
+pub mod clock;
+pub mod collection;
+pub mod failure;
+pub mod query;
+pub mod snapshot;
+
+pub mod config;
+pub mod proto;
+
+pub mod metrics;
+pub mod redis_link;
+pub mod shutdown;
+pub mod telemetry;
+
+pub mod board;
+
+pub mod counting;
+pub mod lease;
+
+pub mod collector;
+
+pub mod grpc;
+pub mod ops;
+
+pub mod app;
+pub mod cli;
+pub mod demo;

@@ -1,0 +1,1 @@
+//! Instruments, one struct a subject, made from one meter.

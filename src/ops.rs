@@ -1,0 +1,1 @@
+//! The ops port: /metrics, /livez, /readyz, /version, /config.

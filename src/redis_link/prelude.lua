@@ -1,0 +1,48 @@
+-- What every script of ours begins with. KEYS and ARGV[1] are the same in all of them; a script's own arguments begin
+-- at ARGV[2]. Times are microseconds since the Unix epoch by this server's clock, read once, so that one script sees
+-- one moment.
+local LEASE, SNAPSHOT, COLLECTIONS, TRIGGERS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local EVENTS = ARGV[1]
+
+local function server_time()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000000 + tonumber(t[2])
+end
+
+-- Changes with every event after which this server may have forgotten a grant: run_id with a restart, master_replid
+-- with a promotion. Neither alone sees both.
+local function server_generation()
+  local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
+  return run_id .. ':' .. replid
+end
+
+local now = server_time()
+local generation = server_generation()
+
+-- tostring would turn an epoch into 1.79e+15.
+local function int(n)
+  return string.format('%.0f', n)
+end
+
+local function hash(key)
+  local flat, fields = redis.call('HGETALL', key), {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  return fields
+end
+
+local function publish(message)
+  redis.call('PUBLISH', EVENTS, message)
+end
+
+local lease = hash(LEASE)
+local function lease_number(field)
+  return tonumber(lease[field] or '0')
+end
+
+-- The guard of every write to the board: holder_generation keeps a holder of before a loss of data out.
+local function is_confirmed_holder(token, epoch)
+  return lease.generation == generation and lease.holder_generation == generation
+    and lease.token == token and token ~= '' and lease_number('epoch') == tonumber(epoch)
+    and lease_number('until_us') > now
+end
