@@ -90,9 +90,9 @@ impl Settings {
         self.given.get(path).map_or(Origin::Default, |entry| entry.origin.clone())
     }
 
-    /// `path value (origin)`, for messages that speak of several settings; of no secret.
-    pub fn described(&self, path: &str) -> String {
-        format!("{path}, {} ({})", self.text(path), self.origin(path))
+    /// `value (origin)`, for messages that speak of several settings; of no secret.
+    pub fn valued(&self, path: &str) -> String {
+        format!("{} ({})", self.text(path), self.origin(path))
     }
 
     /// `path (origin)` of each of `paths` that somebody set to something.
