@@ -1,5 +1,7 @@
 //! Everything on temporary directories: private servers, a registry-shaped database, instances, a live table.
 
+pub mod churn;
 pub mod postgres;
 pub mod redis;
+pub mod schema;
 pub mod server;
