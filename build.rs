@@ -2,8 +2,6 @@
 
 use std::{env, fs, path::PathBuf};
 
-use prost::Message;
-
 const PROTOS: [&str; 2] = ["proto/rowcount/v1/row_count_service.proto", "proto/rowcount/board/v1/record.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
