@@ -57,7 +57,7 @@ pub struct Collector {
 /// The collector's instruments.
 pub struct Metrics {
     /// Of collections.
-    pub collector: CollectorMetrics,
+    pub collector: Arc<CollectorMetrics>,
     /// Of runs.
     pub query: QueryMetrics,
     /// Of refused publications.

@@ -47,9 +47,9 @@ const CONNECTION_AGE: (Duration, Duration) = (Duration::from_secs(3600), Duratio
 /// Serves on `listener` until `drain`, and then until the open calls are done; the caller bounds that.
 pub async fn serve(
     listener: TcpListener,
-    config: &GrpcConfig,
+    config: GrpcConfig,
     service: Service,
-    health: &Health,
+    health: Health,
     metrics: Arc<RpcMetrics>,
     drain: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {

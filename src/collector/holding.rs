@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::{
-    board::{self, Begun, Pending, Publication, Written, view},
+    board::{self, Begun, Pending, Publication, Written},
     claim::{Claim, Grant},
     clock::BootTime,
     collection::{Collection, CollectionId, CollectionState, Trigger},
@@ -64,6 +64,7 @@ enum Done {
     Run { query: Query, estimate: Option<i64>, run: Run },
     Write { batch: Batch, result: Result<Written, board::Error> },
     Begin { running: Collection, result: Result<Begun, board::Error> },
+    Renewal,
 }
 
 // === impl Holding ===
@@ -307,11 +308,11 @@ impl<'a> Holding<'a> {
             counts: self.counts.clone(),
         };
         if !self.collector.gate.publish(snapshot.clone()) {
-            self.collector.metrics.lease.fenced_publication();
+            self.collector.metrics.lease.fenced();
             return None;
         }
         self.collector.view.offer(snapshot.clone());
-        let forget = view::to_forget(&self.collector.view.now().state, SystemTime::now());
+        let forget = board::to_forget(&self.collector.view.now().state, SystemTime::now());
         let collections = batch.collections.values().cloned().collect();
         Some(Publication { snapshot: Some(snapshot), collections, forget })
     }
@@ -321,6 +322,7 @@ impl<'a> Holding<'a> {
             Ok(Done::Run { query, estimate, run }) => self.run_ended(&query, estimate, run),
             Ok(Done::Write { batch, result }) => self.write_ended(batch, result),
             Ok(Done::Begin { running, result }) => self.begin_ended(running, result),
+            Ok(Done::Renewal) => {}
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => {}
         }
@@ -331,7 +333,8 @@ impl<'a> Holding<'a> {
         let collection_id = self.plan.run_is_for(&query.name);
         let value = run.outcome.as_ref().ok().map(|reading| reading.value);
         let failure = run.outcome.as_ref().err().cloned();
-        self.collector.metrics.query.ran(&query.name, run.duration, failure.as_ref().map(|failure| failure.reason));
+        let reason = failure.as_ref().map(|failure| failure.reason);
+        self.collector.metrics.query.ran(&query.name, run.duration, reason);
         match (&failure, value) {
             (Some(failure), _) => self.report.failed(&query.name, failure),
             (None, Some(value)) => self.report.collected(&query.name, value),
@@ -350,6 +353,9 @@ impl<'a> Holding<'a> {
             if let Ok(reading) = run.outcome {
                 count.value = Some(reading.value);
                 count.method = reading.method;
+                count.lower_bound = reading.lower_bound;
+                count.upper_bound = reading.upper_bound;
+                count.complete_until_time = reading.complete_until_time;
                 count.observe_time = Some(reading.observe_time);
                 count.collection_id = collection_id;
                 count.epoch = self.grant.epoch;
@@ -378,7 +384,7 @@ impl<'a> Holding<'a> {
             Ok(Written::Accepted) => self.board_fails = false,
             Ok(Written::NotHolder) => {
                 debug!("The board does not know this instance as the holder; renewing");
-                self.collector.lease.renew_now();
+                self.renew();
                 self.outbox.take_back(batch, now);
             }
             Err(error) => {
@@ -400,11 +406,19 @@ impl<'a> Holding<'a> {
             // It was joined after we saw it: the union of the queries is what runs.
             Ok(Begun::Changed(Some(pending))) => return self.spawn_begin(pending),
             Ok(Begun::Changed(None)) => {}
-            Ok(Begun::NotHolder) => self.collector.lease.renew_now(),
+            Ok(Begun::NotHolder) => self.renew(),
             Err(error) => self.board_failed(&error),
         }
         self.is_beginning = false;
         self.next_request = now + RETRY_WAIT;
+    }
+
+    fn renew(&mut self) {
+        let lease = self.collector.lease.clone();
+        self.tasks.spawn(async move {
+            lease.renew_now().await;
+            Done::Renewal
+        });
     }
 
     fn board_failed(&mut self, error: &board::Error) {
@@ -417,7 +431,6 @@ impl<'a> Holding<'a> {
     async fn end_runs(&mut self, why: &str) {
         self.cancel_runs.cancel();
         debug!(why, runs = self.tasks.len(), "Ending the runs in progress");
-        self.collector.counting.cancel_all().await;
         self.tasks.shutdown().await;
         let failure = Failure::new(FailureReason::Cancelled, why);
         for collection in self.plan.cancel_all(&failure) {

@@ -12,10 +12,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
-    board::{
-        Board, TriggerRequest, Triggered,
-        view::{self, WaitOutcome},
-    },
+    board::{Board, TriggerRequest, Triggered, WaitOutcome, wait_for_end},
     collection::{Collection, CollectionId},
     metrics::collector::CollectorMetrics,
     proto::v1,
@@ -145,7 +142,7 @@ impl Collections {
     /// The collection as it is at its end or at `until`, whichever comes first.
     async fn wait(&self, id: CollectionId, until: Instant) -> Result<Option<Collection>, Status> {
         tokio::select! {
-            outcome = view::wait_for_end(&self.counts.view, id, until) => match outcome {
+            outcome = wait_for_end(&self.counts.view, id, until) => match outcome {
                 WaitOutcome::Done(collection) => Ok(Some(collection)),
                 WaitOutcome::NotYet(collection) => Ok(collection),
                 WaitOutcome::Vanished => Err(status::store_lost_data()),

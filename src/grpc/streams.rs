@@ -15,7 +15,10 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::{metrics::rpc::RpcMetrics, proto::v1};
+use crate::{
+    metrics::rpc::{OpenWatch, RpcMetrics},
+    proto::v1,
+};
 
 use super::{layer::Deadline, status};
 
@@ -60,6 +63,7 @@ struct Open<S: Source> {
     /// The first message is due at once.
     is_fresh: bool,
     _place: OwnedSemaphorePermit,
+    _counted: OpenWatch,
 }
 
 // === impl Streams ===
@@ -80,7 +84,6 @@ impl Streams {
         let place = self.places.clone().try_acquire_owned().map_err(|_| status::too_many_streams(MAX_STREAMS))?;
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.metrics.watch_opened();
         let open = Open {
             source,
             state,
@@ -89,6 +92,7 @@ impl Streams {
             heartbeat,
             is_fresh: true,
             _place: place,
+            _counted: self.metrics.watch_opened(),
         };
         Ok(Box::pin(futures_util::stream::unfold(Some(open), |open| async {
             let mut open = open?;
@@ -127,11 +131,5 @@ impl<S: Source> Open<S> {
                 return Ok(message);
             }
         }
-    }
-}
-
-impl<S: Source> Drop for Open<S> {
-    fn drop(&mut self) {
-        self.streams.metrics.watch_closed();
     }
 }
