@@ -149,7 +149,8 @@ impl Pool {
         let end = async {
             let all = u32::try_from(self.config.connections).unwrap_or(u32::MAX);
             let _all = self.permits.acquire_many(all).await;
-            for session in mem::take(&mut *lock(&self.idle)) {
+            let idle = mem::take(&mut *lock(&self.idle));
+            for session in idle {
                 // One that cannot say good-bye is closed by the drop.
                 let _ = session.close().await;
             }
