@@ -164,6 +164,8 @@ pub enum Reply {
 /// How the lease stands after a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
+    /// The moment, by the store's clock.
+    pub now_us: i64,
     /// Held, free or quarantined.
     pub state: LeaseState,
     /// The holder, or the last one.
@@ -271,7 +273,7 @@ pub fn standing(state: Option<&Record>, now_us: i64, generation: &str, rules: Ru
         () => LeaseState::Free,
     };
     let Record { holder, address, epoch, since_us, until_us, ttl_us, .. } = record;
-    Standing { state, holder, address, epoch, since_us, until_us, ttl_us, remaining_us, quarantine_us }
+    Standing { now_us, state, holder, address, epoch, since_us, until_us, ttl_us, remaining_us, quarantine_us }
 }
 
 /// By how much a holder stops before its lease ends in the store: what a clock may drift or step within one lease.

@@ -1,1 +1,3 @@
 //! Instruments, one struct a subject, made from one meter.
+
+pub mod lease;

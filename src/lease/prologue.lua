@@ -69,7 +69,7 @@ local function standing()
   elseif quarantine > 0 then
     state = 'QUARANTINED'
   end
-  return { state, lease.holder or '', lease.address or '', lease_number('epoch'), lease_number('since_us'),
+  return { now, state, lease.holder or '', lease.address or '', lease_number('epoch'), lease_number('since_us'),
     clamped_until(), lease_number('ttl_us'), remaining, quarantine }
 end
 
