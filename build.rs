@@ -4,7 +4,13 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 2] = ["proto/rowcount/v1/row_count_service.proto", "proto/rowcount/board/v1/record.proto"];
+const PROTOS: [&str; 3] = [
+    "proto/rowcount/v1/row_count_service.proto",
+    "proto/rowcount/board/v1/record.proto",
+    // Nothing imports it, but it is what the details of a google.rpc.Status are made of: whoever prints one as JSON
+    // looks them up among the descriptors.
+    "third_party/google/rpc/error_details.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -20,6 +26,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::write(out.join("rowcount.bin"), compiler.encode_file_descriptor_set())?;
     debug_assert!(descriptors.encoded_len() > 0);
 
-    tonic_prost_build::configure().extern_path(".google.rpc", "::tonic_types::pb").compile_fds(descriptors)?;
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    tonic_prost_build::configure()
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

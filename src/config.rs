@@ -5,9 +5,27 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{catalog::Catalog, query::Query};
 
+pub use load::{Effective, Loaded, ServeArgs, environment, load};
+pub use origin::Origin;
+pub use problems::{Problem, Problems};
+pub use schema::{QUERY_KEYS, QueryKey, SETTINGS, Setting};
 pub use secret::Secret;
 
+mod address;
+mod build;
+mod duration;
+mod kind;
+mod layers;
+mod load;
+mod origin;
+mod problems;
+mod queries;
+mod registry;
+mod schema;
 mod secret;
+mod settings;
+mod sql;
+mod yaml;
 
 /// Everything that `rowcount serve` needs to know.
 #[derive(Clone, Debug)]
@@ -211,4 +229,10 @@ pub enum LogFormatter {
 pub struct TracingConfig {
     /// OTLP/gRPC endpoint; `None`: no traces unless an OTEL_ variable names one.
     pub endpoint: Option<String>,
+}
+
+/// How much sooner than its `ttl` a holder stops, and how much later others begin: clocks may differ by that much within
+/// one term.
+pub fn margin(ttl: Duration) -> Duration {
+    if ttl < Duration::from_secs(2) { ttl / 8 } else { (ttl / 20).max(Duration::from_millis(250)) }
 }

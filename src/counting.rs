@@ -1,1 +1,154 @@
 //! How rows are counted: the only module that talks to PostgreSQL.
+//!
+//! The database belongs to somebody else. What must stay true: there are never more backends than configured; nothing
+//! is written; a statement that runs into its time, or that nobody waits for any more, ends on the server; a failure is
+//! of one run only and is never a number.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use sqlx::Row;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::DatabaseConfig,
+    failure::{Failure, FailureReason},
+    query::{Method, Query},
+};
+
+use pool::Pool;
+pub use pool::PoolState;
+
+mod fault;
+mod pool;
+mod session;
+mod statement;
+mod target;
+
+/// Counts. Cheap to clone; the clones share their connections.
+#[derive(Clone)]
+pub struct Counting {
+    pool: Arc<Pool>,
+}
+
+/// One run of a query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// What it found, or why it found nothing.
+    pub outcome: Result<Reading, Failure>,
+    /// When it began, after the wait for a connection.
+    pub attempt_time: SystemTime,
+    /// How long it took, connecting included.
+    pub duration: Duration,
+}
+
+/// A number of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Rows at `observe_time`.
+    pub value: i64,
+    /// How it was obtained; never `Auto`.
+    pub method: Method,
+    /// At least this many rows; `None` when nothing is promised.
+    pub lower_bound: Option<i64>,
+    /// At most this many rows; `None` when nothing is promised.
+    pub upper_bound: Option<i64>,
+    /// No commit after this is counted in, by the clock of this machine.
+    pub observe_time: SystemTime,
+    /// Every commit before this is counted in, where that is known.
+    pub complete_until_time: Option<SystemTime>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// Its version.
+    pub version: String,
+    /// Role of the session.
+    pub role: String,
+    /// Database of the session.
+    pub dbname: String,
+    /// Whether it is a standby.
+    pub standby: bool,
+}
+
+/// For asking the server about itself, and the planner about a table.
+const BRIEF: Duration = Duration::from_secs(2);
+
+// === impl Counting ===
+
+impl Counting {
+    /// Counts on this database, under this name; connects at the first use.
+    pub fn new(config: DatabaseConfig, instance_id: &str) -> Self {
+        Self { pool: Arc::new(Pool::new(config, instance_id)) }
+    }
+
+    /// Runs `query` once, exactly. `time_left` bounds all of it, the wait for a connection too; the query's own
+    /// timeout bounds the run. A cancelled or dropped run ends on the server too, and this returns without waiting for
+    /// that.
+    pub async fn count(&self, query: &Query, time_left: Duration, cancel: &CancellationToken) -> Run {
+        let ran = self.pool.run(&statement::count(query), query.timeout, time_left, cancel).await;
+        let outcome = ran.rows.and_then(|rows| {
+            let (value, since) = statement::count_of(&rows)?;
+            Ok(Reading {
+                value,
+                method: Method::Exact,
+                lower_bound: Some(value),
+                upper_bound: Some(value),
+                observe_time: ran.answer_time - since,
+                complete_until_time: None,
+            })
+        });
+        let outcome = outcome.map_err(|failure| if query.builtin { failure } else { of_users(failure) });
+        Run { outcome, attempt_time: ran.attempt_time, duration: ran.duration }
+    }
+
+    /// The planner's estimate of a table's rows; it reads no row and promises nothing.
+    pub async fn estimate_rows(
+        &self,
+        table: &str,
+        time_left: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<i64, Failure> {
+        let ran = self.pool.run(&statement::estimate(table), BRIEF, time_left, cancel).await;
+        statement::estimate_of(&ran.rows?)
+    }
+
+    /// Asks the server who it is; bounded by `connecttimeout` and the wait for a connection.
+    pub async fn ping(&self) -> Result<ServerInfo, Failure> {
+        let sql = "SELECT current_setting('server_version'), current_user::text, current_database()::text, \
+                   pg_is_in_recovery()";
+        let rows = self.pool.run(sql, BRIEF, Duration::MAX, &CancellationToken::new()).await.rows?;
+        let info = rows.first().map(|row| {
+            Ok::<_, sqlx::Error>(ServerInfo {
+                version: row.try_get(0)?,
+                role: row.try_get(1)?,
+                dbname: row.try_get(2)?,
+                standby: row.try_get(3)?,
+            })
+        });
+        info.and_then(Result::ok)
+            .ok_or_else(|| Failure::new(FailureReason::WrongResult, "the server does not tell its version"))
+    }
+
+    /// The connections as of now.
+    pub fn state(&self) -> PoolState {
+        self.pool.state()
+    }
+
+    /// Interrupts what runs, refuses what comes, and closes every connection, within a second. Afterwards the server
+    /// has no backend of ours, unless it does not answer.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Only a built-in may lack its table.
+fn of_users(failure: Failure) -> Failure {
+    match failure.reason {
+        FailureReason::TableMissing => Failure { reason: FailureReason::Sql, ..failure },
+        _ => failure,
+    }
+}

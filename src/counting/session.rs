@@ -1,0 +1,87 @@
+//! One backend of the server's: its settings, and one statement at a time on it.
+
+use std::time::Duration;
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgRow, PgSslMode},
+};
+
+use crate::{
+    config::DatabaseConfig,
+    counting::{fault, target},
+    failure::Failure,
+};
+
+/// How often the server looks whether we are still there while it runs a statement of ours: the longest that a
+/// statement outlives its session.
+pub const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A statement waits this long for a lock at most: whoever holds one for longer excludes reading, and whoever queues
+/// behind us waits for us.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Servers before 14 know neither of these, and no start-up option may be unknown, so they are set afterwards. An idle
+/// session ends on the server, so that an instance which no longer counts, or no longer runs, holds nothing.
+const SETTINGS: &str = "SET client_connection_check_interval = '200ms'; SET idle_session_timeout = '60s'";
+
+/// A connection, ready for a statement.
+pub struct Session {
+    connection: PgConnection,
+    /// The statement's time limit as last set on the server; `None` when that is not known.
+    limit: Option<Duration>,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Connects, with the secrets as of now.
+    pub async fn open(config: &DatabaseConfig, application_name: &str) -> Result<Self, Failure> {
+        let options = target::options(config, application_name)?;
+        let mut connection = connect(options).await.map_err(|error| fault::of_connecting(&error))?;
+        match sqlx::raw_sql(SETTINGS).execute(&mut connection).await {
+            // 42704: the server is older; 22023: its system cannot look. Then only the time limit ends a statement.
+            Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42704" | "22023")) => {}
+            other => {
+                other.map_err(|error| fault::of_connecting(&error))?;
+            }
+        }
+        Ok(Self { connection, limit: None })
+    }
+
+    /// Whether the server is still there.
+    pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        self.connection.ping().await
+    }
+
+    /// Runs one statement, for `limit` on the server at most. It is never kept prepared there: a schema that changes
+    /// would make its plan refuse to run.
+    pub async fn fetch(&mut self, sql: &str, limit: Duration) -> Result<Vec<PgRow>, sqlx::Error> {
+        if self.limit != Some(limit) {
+            self.limit = None;
+            // Below the limit of the statement, so that a lock is told from a slow count.
+            let lock = LOCK_TIMEOUT.min(limit / 2).as_millis().max(1);
+            let set = format!("SET statement_timeout = {}; SET lock_timeout = {lock}", limit.as_millis());
+            sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut self.connection).await?;
+            self.limit = Some(limit);
+        }
+        sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&mut self.connection).await
+    }
+
+    /// Ends it in good order.
+    pub async fn close(self) -> Result<(), sqlx::Error> {
+        self.connection.close().await
+    }
+}
+
+async fn connect(options: PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    match options.connect().await {
+        // The driver takes `allow` for plaintext only.
+        Err(sqlx::Error::Database(error))
+            if matches!(options.get_ssl_mode(), PgSslMode::Allow) && error.code().as_deref() == Some("28000") =>
+        {
+            options.ssl_mode(PgSslMode::Require).connect().await
+        }
+        other => other,
+    }
+}
