@@ -1,4 +1,5 @@
 //! The whole metrics page, and traces as a collector of them receives them.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,7 +64,7 @@ impl TraceService for Receiver {
 fn the_whole_page_is_as_it_was() {
     let exporter = holder();
     let page: String = exporter.page().unwrap().lines().map(|line| normalised(line) + "\n").collect();
-    assert_eq!(page, GOLDEN, "the page is now:\n{page}");
+    assert!(page == GOLDEN, "the page is now:\n{page}");
 }
 
 #[test]
