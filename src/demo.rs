@@ -1,1 +1,5 @@
-//! Everything on temporary directories: what `rowcount demo` shows and what the tests run on.
+//! Everything on temporary directories: private servers, a registry-shaped database, instances, a live table.
+
+pub mod postgres;
+pub mod redis;
+pub mod server;

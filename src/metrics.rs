@@ -8,6 +8,7 @@ pub use exporter::{Error, Exporter};
 pub mod build;
 pub mod collector;
 mod exporter;
+pub mod lease;
 pub mod query;
 pub mod reload;
 pub mod rows;
