@@ -1,5 +1,5 @@
-//! From settings that are valid by themselves to a `Config` that is valid as a whole: what must hold between settings is
-//! checked here.
+//! From settings that are valid by themselves to a `Config` that is valid as a whole: what must hold between settings
+//! is checked here.
 
 use std::{fmt::Display, net::SocketAddr, str::FromStr};
 

@@ -1,5 +1,5 @@
-//! The settings that hold, each valid by itself: what was given, or the default where nothing was or where what was given
-//! cannot stand. The readers below rely on that, and take only paths of the table.
+//! The settings that hold, each valid by itself: what was given, or the default where nothing was or where what was
+//! given cannot stand. The readers below rely on that, and take only paths of the table.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -193,6 +193,14 @@ fn a_variable_that_names_no_setting_is_warned_of() {
 }
 
 #[test]
+fn no_color_takes_the_colour_away() {
+    for (text, colour) in [("", true), ("1", false), ("0", false)] {
+        assert_eq!(Given::minimum().env(&[("NO_COLOR", text)]).loaded().colour, colour, "{text:?}");
+    }
+    assert!(Given::minimum().loaded().colour);
+}
+
+#[test]
 fn the_environment_reaches_lists_and_queries() {
     let given = Given::minimum().env(&[
         ("ROWCOUNT_QUERIES_OLD_TAGS_SQL", "SELECT count(*) FROM tags;"),
