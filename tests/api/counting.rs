@@ -142,7 +142,7 @@ async fn whatever_else_comes_back_is_told_and_is_never_a_number() {
         ("SELECT 'hunter2'::int", Sql, "the server's log has the message (SQLSTATE 22P02)"),
         ("SELECT shout()", Sql, "the server's log has the message (SQLSTATE P0001)"),
         ("SELEC 'hunter2'", Sql, "syntax error at character 7 (SQLSTATE 42601)"),
-        ("SELECT n 'hunter2' FROM one", Sql, "syntax error at character 10 (SQLSTATE 42601)"),
+        ("SELECT n FROM one WHERE 'x' 'hunter2'", Sql, "syntax error at character 29 (SQLSTATE 42601)"),
         ("SELECT 1; SELECT 2", Sql, "syntax error at character 9 (SQLSTATE 42601)"),
         ("BEGIN", Sql, "syntax error at character 1"),
         ("SET statement_timeout = 0", Sql, "syntax error at character 5"),
