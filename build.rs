@@ -2,9 +2,13 @@
 
 use std::{env, fs, path::PathBuf};
 
-use prost::Message;
-
-const PROTOS: [&str; 2] = ["proto/rowcount/v1/row_count_service.proto", "proto/rowcount/board/v1/record.proto"];
+const PROTOS: [&str; 3] = [
+    "proto/rowcount/v1/row_count_service.proto",
+    "proto/rowcount/board/v1/record.proto",
+    // Nothing imports it, but it is what the details of a google.rpc.Status are made of: whoever prints one as JSON
+    // looks them up among the descriptors.
+    "third_party/google/rpc/error_details.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -13,13 +17,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files(PROTOS)?;
-    let descriptors = compiler.file_descriptor_set();
 
     // Reflection gets the bytes that protox made: prost would drop the options it does not know.
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("rowcount.bin"), compiler.encode_file_descriptor_set())?;
-    debug_assert!(descriptors.encoded_len() > 0);
 
-    tonic_prost_build::configure().extern_path(".google.rpc", "::tonic_types::pb").compile_fds(descriptors)?;
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    tonic_prost_build::configure()
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }

@@ -1,1 +1,272 @@
-//! The service: build, bind, spawn, wait, stop, in that order.
+//! The service: build, bind, spawn, wait, stop, in that order. It keeps every task; one that ends early ends the
+//! process by name.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use anyhow::Context;
+use tokio::{net::TcpListener, sync::broadcast, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    board::{Board, Event, memory::MemoryBoard, mirror, redis::RedisBoard, view::View},
+    clock::{Clock, SystemClock},
+    collector::{self, Collector, gate::PublishGate},
+    config::{Config, Loaded},
+    counting::Counting,
+    grpc::{
+        self, collections::Collections, counts::Counts, health::Health, lease::Leases, row_count_service::Service,
+        streams::Streams,
+    },
+    lease::{self, Backend, LeaseHandle, MemoryBackend, redis::RedisBackend},
+    memory_store::MemoryStore,
+    metrics::{
+        Exporter, build, collector::CollectorMetrics, lease::LeaseMetrics, query::QueryMetrics, reload::ReloadMetrics,
+        rows, rpc::RpcMetrics,
+    },
+    ops::{self, OpsState},
+    redis_link::Keys,
+    shutdown, telemetry,
+};
+
+use tasks::Tasks;
+
+mod parts;
+mod tasks;
+
+/// The parts of a stop, one after the other, each with its bound: 1.75 s in all at the worst.
+mod bound {
+    use std::time::Duration;
+
+    /// End the runs and write the last counts.
+    pub const COLLECTOR: Duration = Duration::from_millis(500);
+    /// Release the lease.
+    pub const RELEASE: Duration = Duration::from_millis(300);
+    /// Answer the open calls.
+    pub const DRAIN: Duration = Duration::from_millis(250);
+    /// Close the connections to the database.
+    pub const DATABASE: Duration = Duration::from_millis(300);
+    /// Everything that only reads.
+    pub const REST: Duration = Duration::from_millis(150);
+    /// Send the last spans.
+    pub const FLUSH: Duration = Duration::from_millis(250);
+}
+
+/// The store that the fleet shares, or this process's memory.
+struct Store {
+    board: Arc<dyn Board>,
+    lease: Arc<dyn Backend>,
+    events: broadcast::Sender<Event>,
+    /// The subscription to run; memory needs none.
+    subscription: Option<Arc<RedisBoard>>,
+}
+
+/// Runs the service until a signal.
+pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    let settings: Arc<str> = loaded.render().into();
+    let Loaded { config, warnings, colour, .. } = loaded;
+    let identity = telemetry::Identity { instance_id: &config.instance_id, cluster: &config.cluster };
+    let guard = telemetry::init(&config.log, &config.tracing, identity, colour)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let stop = shutdown::on_signal().context("cannot listen to signals")?;
+    let grpc = TcpListener::bind(config.grpc.addr).await.with_context(|| bind_failed("grpc.addr", config.grpc.addr))?;
+    let http = TcpListener::bind(config.http.addr).await.with_context(|| bind_failed("http.addr", config.http.addr))?;
+
+    let outcome = run(config, settings, grpc, http, stop).await;
+    if timeout(bound::FLUSH, guard.shutdown()).await.is_err() {
+        warn!("The last spans did not leave in time");
+    }
+    outcome
+}
+
+fn bind_failed(setting: &str, addr: SocketAddr) -> String {
+    format!("cannot listen on {setting} {addr}")
+}
+
+async fn run(
+    config: Config,
+    settings: Arc<str>,
+    grpc_listener: TcpListener,
+    http_listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let start_time = SystemTime::now();
+    let (grpc_addr, http_addr) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
+    info!(
+        interval_s = config.collection.interval.as_secs_f64(),
+        lease_duration_s = config.lease.duration.as_secs_f64(),
+        "database row count metrics collection started"
+    );
+    info!(%grpc_addr, %http_addr, instance_id = config.instance_id, cluster = config.cluster, "Listening");
+
+    // Build.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let exporter = Exporter::new()?;
+    let meter = exporter.meter();
+    build::export(&meter);
+    ReloadMetrics::new(&meter);
+    let lease_metrics = LeaseMetrics::new(&meter);
+    let rpc_metrics = Arc::new(RpcMetrics::new(&meter));
+    let collector_metrics = Arc::new(CollectorMetrics::new(&meter));
+    let query_metrics = QueryMetrics::new(&meter, config.collection.queries.iter().map(|query| &query.name));
+    let Store { board, lease: backend, events, subscription } = store(&config, clock.clone());
+    let view = View::new();
+    let counting = Counting::new(config.database.clone(), &config.instance_id);
+
+    // Tokens in the order in which they are cancelled at the end.
+    let stop_collecting = CancellationToken::new();
+    let end_streams = CancellationToken::new();
+    let drain = CancellationToken::new();
+    let end_rest = CancellationToken::new();
+
+    // Spawn.
+    let mut tasks = Tasks::default();
+    if let Some(redis) = subscription {
+        tasks.spawn("subscription", ends(redis.run_subscription(end_rest.clone())));
+    }
+    let hints = events.clone();
+    let lease_setup = lease::Setup {
+        backend,
+        events: board.events(),
+        // Nobody listens only while the process stops.
+        hint: Box::new(move |revision| _ = hints.send(Event::Revision(revision))),
+        config: config.lease.clone(),
+        instance_id: config.instance_id.clone(),
+        address: advertised(grpc_addr),
+        clock: clock.clone(),
+        metrics: lease_metrics.clone(),
+        extended_level: tracing::Level::DEBUG,
+    };
+    tasks.spawn("mirror", ends(mirror::mirror(board.clone(), view.clone(), end_rest.clone())));
+    let (lease, lease_task) = lease::spawn(lease_setup, stop_collecting.clone());
+    tasks.spawn("lease", async move { Ok(lease_task.await?) });
+
+    let gate = Arc::new(PublishGate::new(lease.subscribe(), clock.clone()));
+    let rows_gate = gate.clone();
+    let rows_source: rows::RowsSource = Arc::new(move || rows_gate.rows());
+    rows::export(&meter, &rows_source);
+    let parts =
+        parts::Parts { counting: counting.clone(), lease: lease.clone(), view: view.clone(), clock: clock.clone() };
+    parts.export(&meter, config.redis.is_some());
+    let collector = Collector {
+        instance_id: config.instance_id.clone(),
+        connections: config.database.connections,
+        collected_level: config.log.collected,
+        clock: clock.clone(),
+        lease: lease.clone(),
+        board: board.clone(),
+        view: view.clone(),
+        gate,
+        counting: counting.clone(),
+        metrics: collector::Metrics {
+            collector: collector_metrics.clone(),
+            query: query_metrics,
+            lease: lease_metrics,
+        },
+        config: config.collection.clone(),
+    };
+    tasks.spawn("collector", ends(collector.run(stop_collecting.clone())));
+
+    let health = Health::serving().await;
+    let stale_after = config.collection.interval * config.collection.stale_after;
+    tasks.spawn("health", ends(health.clone().keep(view.clone(), stale_after, stop.clone())));
+    let counts = Counts { view, queries: config.collection.queries.clone().into() };
+    let service = Service {
+        collections: Collections::new(counts.clone(), board.clone(), end_streams.clone(), collector_metrics),
+        counts,
+        leases: Leases {
+            cluster: config.cluster.clone(),
+            instance_id: config.instance_id.clone(),
+            start_time,
+            lease: lease.clone(),
+            board,
+            clock,
+        },
+        streams: Streams::new(end_streams.clone(), rpc_metrics.clone()),
+    };
+    let server = grpc::serve(grpc_listener, config.grpc.clone(), service, health, rpc_metrics, drain.clone());
+    tasks.spawn("grpc", async move { Ok(server.await?) });
+
+    let is_ready = Arc::new(AtomicBool::new(true));
+    let ready = is_ready.clone();
+    let ops = OpsState {
+        ready: Arc::new(move || ready.load(Ordering::Relaxed)),
+        parts: Arc::new(move || parts.list()),
+        config: settings,
+        metrics: exporter,
+    };
+    tasks.spawn("ops", ends(ops::serve(http_listener, ops, end_rest.clone())));
+
+    // Wait.
+    let outcome = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        error = tasks.next_end() => {
+            error!(error = format!("{error:#}"), "Stopping");
+            Err(error)
+        }
+    };
+
+    // Stop.
+    is_ready.store(false, Ordering::Relaxed);
+    stop.cancel();
+    stop_collecting.cancel();
+    tasks.finish(&["collector"], bound::COLLECTOR).await;
+    release(&lease).await;
+    end_streams.cancel();
+    drain.cancel();
+    tasks.finish(&["grpc"], bound::DRAIN).await;
+    if timeout(bound::DATABASE, counting.close()).await.is_err() {
+        warn!("Connections to the database did not close in time");
+    }
+    end_rest.cancel();
+    tasks.finish(&["lease", "mirror", "health", "ops", "subscription"], bound::REST).await;
+    info!("Stopped");
+    outcome
+}
+
+/// A task without a result.
+async fn ends(task: impl Future<Output = ()>) -> anyhow::Result<()> {
+    task.await;
+    Ok(())
+}
+
+async fn release(lease: &LeaseHandle) {
+    if timeout(bound::RELEASE, lease.release()).await.is_err() {
+        warn!("The lease was not released in time; it ends by itself");
+    }
+}
+
+fn store(config: &Config, clock: Arc<dyn Clock>) -> Store {
+    let Some(redis) = &config.redis else {
+        let memory = Arc::new(MemoryStore::new(clock));
+        let board = MemoryBoard::new(memory.clone());
+        let events = board.event_sender();
+        let lease = Arc::new(MemoryBackend::new(memory, &config.lease));
+        return Store { board, lease, events, subscription: None };
+    };
+    let board = RedisBoard::new(redis.clone(), &config.cluster);
+    Store {
+        lease: Arc::new(RedisBackend::new(redis, &Keys::new(&config.cluster), &config.lease)),
+        events: board.event_sender(),
+        board: board.clone(),
+        subscription: Some(board),
+    }
+}
+
+/// Where others reach this port: the host's name when it listens on every interface.
+fn advertised(addr: SocketAddr) -> String {
+    if !addr.ip().is_unspecified() {
+        return addr.to_string();
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}:{}", addr.port())
+}

@@ -20,6 +20,27 @@ use crate::{
     snapshot::Snapshot,
 };
 
+mod message;
+mod record;
+mod retention;
+mod subscription;
+mod wait;
+
+pub mod memory;
+pub mod mirror;
+pub mod redis;
+pub mod view;
+
+pub use retention::to_forget;
+pub use wait::{WaitOutcome, wait_for_end};
+
+/// Events that a receiver may lag behind until it has to load instead: a holder's publication is two of them, so even a
+/// burst of a hundred is taken; at some 10 kB a snapshot this is 2.5 MB at worst.
+const EVENTS_BOUND: usize = 256;
+
+/// How long a request id is remembered at least, and a requested collection after its end.
+const REQUEST_RETENTION: Duration = Duration::from_secs(600);
+
 /// Why the board did not answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -53,7 +74,8 @@ pub struct Pending {
     pub create_time: SystemTime,
     /// The union of what the calls asked for.
     pub query_names: BTreeSet<QueryName>,
-    /// Grows with each call that joins: `begin` takes it off only as it was seen.
+    /// Grows with each call that adds a query: `begin` takes it off only as it was seen. A call that adds none leaves it
+    /// alone, so a storm of equal calls cannot keep the holder from beginning.
     pub version: i64,
 }
 
@@ -138,12 +160,16 @@ pub enum Event {
     Snapshot(Box<Snapshot>),
     /// A collection began or ended.
     Collection(Box<Collection>),
+    /// Collections that are no longer kept.
+    Forgotten(Vec<CollectionId>),
     /// The pending collection was made or joined.
     Pending(Pending),
     /// A wish to resign.
     Resign(Resign),
     /// The revision of the snapshot on the board, seen in a reply of the lease: whoever has an older one loads.
     Revision(i64),
+    /// A message that this version does not understand, and why: what it told is missing from the copy.
+    Unreadable(String),
 }
 
 /// The shared state, in memory or in Redis.

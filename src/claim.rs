@@ -104,3 +104,24 @@ impl Role {
         }
     }
 }
+
+// === impl Observation ===
+
+impl Observation {
+    /// Nothing was ever heard of the store.
+    pub fn unknown() -> Self {
+        Self {
+            state: LeaseState::Unknown,
+            holder: String::new(),
+            holder_address: String::new(),
+            epoch: 0,
+            acquire_time: None,
+            renew_time: None,
+            expire_time: None,
+            lease_duration: Duration::ZERO,
+            remaining: Duration::ZERO,
+            quarantine_remaining: Duration::ZERO,
+            observe_time: SystemTime::now(),
+        }
+    }
+}

@@ -128,3 +128,24 @@ impl Trigger {
         }
     }
 }
+
+// === impl Collection ===
+
+impl Collection {
+    /// A collection as it is when it has just been accepted.
+    pub fn pending(id: CollectionId, query_names: BTreeSet<QueryName>) -> Self {
+        Self {
+            id,
+            state: CollectionState::Pending,
+            trigger: Trigger::Request,
+            create_time: SystemTime::now(),
+            start_time: None,
+            end_time: None,
+            query_names,
+            failed_query_names: BTreeSet::new(),
+            instance_id: String::new(),
+            epoch: 0,
+            failure: None,
+        }
+    }
+}

@@ -5,9 +5,27 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{catalog::Catalog, query::Query};
 
+pub use load::{Effective, Loaded, ServeArgs, environment, load};
+pub use origin::Origin;
+pub use problems::{Problem, Problems};
+pub use schema::{QUERY_KEYS, QueryKey, SETTINGS, Setting};
 pub use secret::Secret;
 
+mod address;
+mod build;
+mod duration;
+mod kind;
+mod layers;
+mod load;
+mod origin;
+mod problems;
+mod queries;
+mod registry;
+mod schema;
 mod secret;
+mod settings;
+mod sql;
+mod yaml;
 
 /// Everything that `rowcount serve` needs to know.
 #[derive(Clone, Debug)]

@@ -7,12 +7,14 @@ pub mod claim;
 pub mod clock;
 pub mod collection;
 pub mod failure;
+pub mod lease_protocol;
 pub mod query;
 pub mod snapshot;
 
 pub mod config;
 pub mod proto;
 
+pub mod memory_store;
 pub mod metrics;
 pub mod redis_link;
 pub mod shutdown;

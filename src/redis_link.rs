@@ -132,10 +132,11 @@ pub fn client(config: &RedisConfig) -> RedisResult<Client> {
     )
 }
 
-fn unreadable(error: io::Error) -> RedisError {
-    (ErrorKind::InvalidClientConfig, "cannot read a file of redis.cache", error.to_string()).into()
+/// The error of a call that was not answered in its time.
+pub fn timed_out(timeout: Duration) -> RedisError {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(timeout))).into()
 }
 
-fn timed_out(timeout: Duration) -> RedisError {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(timeout))).into()
+fn unreadable(error: io::Error) -> RedisError {
+    (ErrorKind::InvalidClientConfig, "cannot read a file of redis.cache", error.to_string()).into()
 }

@@ -78,7 +78,7 @@ pub(super) struct Server {
     program: &'static str,
     /// Ours and the server's alone.
     dir: PathBuf,
-    /// Whom the server runs as: `None`: as we do.
+    /// Whom the server runs as; `None`: as we do.
     user: Option<(u32, u32)>,
     /// `None` while it is stopped.
     child: Option<Child>,
@@ -89,12 +89,21 @@ pub(super) struct Server {
 // === impl Server ===
 
 impl Server {
-    /// An empty directory; `end` is the signal that ends the server at once.
+    /// An empty directory of an unprivileged user, when we are root; `end` is the signal that ends the server at once.
     pub(super) fn new(program: &'static str, end: &str) -> Result<Self, Error> {
+        let user = geteuid().is_root().then(unprivileged).transpose()?;
+        Self::new_as(program, end, user)
+    }
+
+    /// An empty directory of ours: for programs of our own, which nobody else may be able to read.
+    pub(super) fn new_as_us(program: &'static str, end: &str) -> Result<Self, Error> {
+        Self::new_as(program, end, None)
+    }
+
+    fn new_as(program: &'static str, end: &str, user: Option<(u32, u32)>) -> Result<Self, Error> {
         let name = Uuid::new_v4().simple().to_string();
         let dir = std::env::temp_dir().join(format!("rowcount-{program}-{}", &name[..12]));
         fs::DirBuilder::new().mode(0o700).create(&dir).map_err(io_error("make a temporary directory"))?;
-        let user = geteuid().is_root().then(unprivileged).transpose()?;
         let janitor = Command::new("sh")
             .args(["-c", include_str!("janitor.sh"), "janitor"])
             .arg(&dir)
@@ -220,6 +229,12 @@ impl Server {
         self.child.as_ref().map(Child::id)
     }
 
+    /// Whether it runs; notices when it has ended by itself.
+    pub(super) fn is_running(&mut self) -> Result<bool, Error> {
+        self.reap()?;
+        Ok(self.child.is_some())
+    }
+
     fn signal(&self, how: Signal) {
         if let Some(pid) = self.pid() {
             signal(pid, how);
@@ -289,13 +304,13 @@ pub fn free_port() -> Result<u16, Error> {
     (0..1000).map(|_| fastrand::u16(PORTS)).find(free).ok_or_else(busy)
 }
 
-pub(super) fn io_error(what: &str) -> impl FnOnce(io::Error) -> Error {
+fn io_error(what: &str) -> impl FnOnce(io::Error) -> Error {
     let what = what.to_owned();
     move |source| Error::Io { what, source }
 }
 
 /// Sends a signal; a process that has gone needs none.
-pub(super) fn signal(pid: u32, signal: Signal) {
+fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }

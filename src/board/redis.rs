@@ -1,0 +1,181 @@
+//! The board in Redis. Each operation is one script, so it happens as a whole or not at all; the prelude's guard stands
+//! before every write of the holder's, and messages go out of the script that wrote what they tell.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use redis::{FromRedisValue, RedisError, Script, from_redis_value};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Begun, Board, Error, Event, Pending, Publication, REQUEST_RETENTION, State, TriggerRequest, Triggered, Written,
+    message::{decode_pending, decode_resign},
+    record::{decode_collection, decode_snapshot, encode_collection, encode_snapshot, parse},
+    subscription::Subscription,
+};
+use crate::{
+    claim::Grant,
+    collection::Collection,
+    config::RedisConfig,
+    query::QueryName,
+    redis_link::{self, Keys, RedisLink},
+};
+
+/// The board of one fleet; its commands and its subscription have a connection each.
+pub struct RedisBoard {
+    link: RedisLink,
+    scripts: Scripts,
+    subscription: Subscription,
+}
+
+/// The five operations.
+struct Scripts {
+    load: Script,
+    publish: Script,
+    trigger: Script,
+    begin: Script,
+    resign: Script,
+}
+
+// === impl RedisBoard ===
+
+impl RedisBoard {
+    /// The board of the fleet of this name. It connects when it is first used.
+    pub fn new(config: RedisConfig, cluster: &str) -> Arc<Self> {
+        let keys = Keys::new(cluster);
+        Arc::new(Self {
+            subscription: Subscription::new(config.clone(), keys.events.clone()),
+            link: RedisLink::new(config, keys),
+            scripts: Scripts::new(),
+        })
+    }
+
+    /// Where the lease posts what its replies tell.
+    pub fn event_sender(&self) -> broadcast::Sender<Event> {
+        self.subscription.event_sender()
+    }
+
+    /// Keeps the subscription standing until `stop`; without it no events come.
+    pub async fn run_subscription(self: Arc<Self>, stop: CancellationToken) {
+        self.subscription.run(stop).await;
+    }
+
+    async fn run<T: FromRedisValue>(&self, script: &Script, args: &[&[u8]]) -> Result<T, Error> {
+        let value = self.link.run(script, args, self.link.default_timeout()).await.map_err(unavailable)?;
+        from_redis_value(value).map_err(|error| Error::Malformed(error.to_string()))
+    }
+}
+
+#[async_trait]
+impl Board for RedisBoard {
+    async fn load(&self) -> Result<State, Error> {
+        let (snapshot, collections, pending, resign): (Vec<u8>, Vec<Vec<u8>>, String, String) =
+            self.run(&self.scripts.load, &[]).await?;
+        let collections = collections.iter().map(|record| decode_collection(record).map(|one| (one.id, one)));
+        Ok(State {
+            snapshot: (!snapshot.is_empty()).then(|| decode_snapshot(&snapshot)).transpose()?,
+            collections: collections.collect::<Result<_, _>>()?,
+            pending: optional_pending(&pending)?,
+            resign: (!resign.is_empty()).then(|| decode_resign(&resign)).transpose()?,
+        })
+    }
+
+    async fn publish(&self, grant: &Grant, publication: Publication) -> Result<Written, Error> {
+        let Publication { snapshot, collections, forget } = publication;
+        let mut args = grant_args(grant);
+        match &snapshot {
+            Some(snapshot) => {
+                debug_assert_eq!(snapshot.epoch, grant.epoch, "a snapshot is published under its own epoch");
+                args.extend([snapshot.revision.to_string().into_bytes(), encode_snapshot(snapshot)]);
+            }
+            None => args.extend([Vec::new(), Vec::new()]),
+        }
+        args.push(collections.len().to_string().into_bytes());
+        for collection in &collections {
+            args.extend([collection.id.to_string().into_bytes(), encode_collection(collection)]);
+        }
+        args.extend(forget.iter().map(|id| id.to_string().into_bytes()));
+        let reply: Vec<String> = self.run(&self.scripts.publish, &borrowed(&args)).await?;
+        match words(&reply)[..] {
+            ["ACCEPTED"] => Ok(Written::Accepted),
+            ["NOT_HOLDER"] => Ok(Written::NotHolder),
+            _ => Err(not_understood(&reply)),
+        }
+    }
+
+    async fn trigger(&self, request: TriggerRequest) -> Result<Triggered, Error> {
+        let TriggerRequest { request_id, query_names, new_id } = request;
+        let queries = query_names.iter().map(QueryName::as_str).collect::<Vec<_>>().join(",");
+        let args = [request_id.to_string(), queries, new_id.to_string(), REQUEST_RETENTION.as_micros().to_string()];
+        let reply: Vec<String> = self.run(&self.scripts.trigger, &args.each_ref().map(String::as_bytes)).await?;
+        match words(&reply)[..] {
+            ["CREATED", id] => Ok(Triggered::Created(parse("collection id", id)?)),
+            ["JOINED", id] => Ok(Triggered::Joined(parse("collection id", id)?)),
+            ["REUSED"] => Ok(Triggered::Reused),
+            _ => Err(not_understood(&reply)),
+        }
+    }
+
+    async fn begin(&self, grant: &Grant, pending: &Pending, running: Collection) -> Result<Begun, Error> {
+        let mut args = grant_args(grant);
+        args.extend([pending.id.to_string().into_bytes(), pending.version.to_string().into_bytes()]);
+        args.push(encode_collection(&running));
+        let reply: Vec<String> = self.run(&self.scripts.begin, &borrowed(&args)).await?;
+        match words(&reply)[..] {
+            ["ACCEPTED"] => Ok(Begun::Accepted),
+            ["NOT_HOLDER"] => Ok(Begun::NotHolder),
+            ["CHANGED", pending] => Ok(Begun::Changed(optional_pending(pending)?)),
+            _ => Err(not_understood(&reply)),
+        }
+    }
+
+    async fn resign(&self, epoch: i64, hold_off: Duration) -> Result<(), Error> {
+        let args = [epoch.to_string(), hold_off.as_micros().to_string()];
+        let _: Vec<String> = self.run(&self.scripts.resign, &args.each_ref().map(String::as_bytes)).await?;
+        Ok(())
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.subscription.events()
+    }
+}
+
+// === impl Scripts ===
+
+impl Scripts {
+    fn new() -> Self {
+        let script = |body: &str| redis_link::script(&[include_str!("pending.lua"), body].concat());
+        Self {
+            load: script(include_str!("load.lua")),
+            publish: script(include_str!("publish.lua")),
+            trigger: script(include_str!("trigger.lua")),
+            begin: script(include_str!("begin.lua")),
+            resign: script(include_str!("resign.lua")),
+        }
+    }
+}
+
+fn grant_args(grant: &Grant) -> Vec<Vec<u8>> {
+    vec![grant.token.clone().into_bytes(), grant.epoch.to_string().into_bytes()]
+}
+
+fn borrowed(args: &[Vec<u8>]) -> Vec<&[u8]> {
+    args.iter().map(Vec::as_slice).collect()
+}
+
+fn words(reply: &[String]) -> Vec<&str> {
+    reply.iter().map(String::as_str).collect()
+}
+
+fn optional_pending(text: &str) -> Result<Option<Pending>, Error> {
+    if text.is_empty() { Ok(None) } else { decode_pending(text).map(Some) }
+}
+
+fn not_understood(reply: &[String]) -> Error {
+    Error::Malformed(format!("reply {reply:?}"))
+}
+
+fn unavailable(error: RedisError) -> Error {
+    Error::Unavailable(error.to_string())
+}

@@ -1,0 +1,104 @@
+//! What an RPC's error says to people, on one line: code, where, message, reason, what to do.
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::text;
+
+/// What tonic says on both sides when the time in `grpc-timeout` is over, under a code that means something else.
+const TIMEOUT_EXPIRED: &str = "Timeout expired";
+
+/// The line for an error that `server` answered with, or that calling it ended with.
+pub fn line(status: &Status, server: &str) -> String {
+    let code = code(status);
+    let mut line = format!("{} from {server}", name(code));
+    if !status.message().is_empty() {
+        line += &format!(": {}", text::one_line(status.message()));
+    }
+    if let Some(cause) = std::error::Error::source(status).map(root) {
+        line += &format!(": {cause}");
+    }
+    if let Some(info) = status.get_details_error_info() {
+        line += &format!(" ({})", info.reason);
+    }
+    if let Some(delay) = status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
+        line += &format!("; try again in {}", text::span(delay));
+    } else if let Some(hint) = hint(code) {
+        line += &format!("; {hint}");
+    }
+    line
+}
+
+/// The last cause, which is the one that says something: "connection refused".
+pub fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
+}
+
+fn code(status: &Status) -> Code {
+    match status.code() {
+        Code::Cancelled if status.message() == TIMEOUT_EXPIRED => Code::DeadlineExceeded,
+        code => code,
+    }
+}
+
+fn hint(code: Code) -> Option<&'static str> {
+    match code {
+        Code::DeadlineExceeded => Some("raise --timeout"),
+        Code::Unauthenticated => Some("name a token that the server knows with --token-file"),
+        Code::PermissionDenied => Some("use a token of the role that the call needs"),
+        Code::Unimplemented => Some("is this a rowcount server, and of this version?"),
+        _ => None,
+    }
+}
+
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, time::Duration};
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn code_place_message_and_reason_are_told() {
+        let details = ErrorDetails::with_error_info("UNKNOWN_QUERY", "rowcount.v1", HashMap::new());
+        let status = Status::with_error_details(Code::NotFound, "no query\nis named x", details);
+        assert_eq!(line(&status, "http://a:1"), "NOT_FOUND from http://a:1: no query is named x (UNKNOWN_QUERY)");
+    }
+
+    #[test]
+    fn a_delay_is_told() {
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(2)));
+        let status = Status::with_error_details(Code::Unavailable, "stopping", details);
+        assert_eq!(line(&status, "http://a:1"), "UNAVAILABLE from http://a:1: stopping; try again in 2s");
+    }
+
+    #[test]
+    fn the_end_of_the_time_is_called_by_its_name() {
+        let told = line(&Status::cancelled(TIMEOUT_EXPIRED), "http://a:1");
+        assert_eq!(told, "DEADLINE_EXCEEDED from http://a:1: Timeout expired; raise --timeout");
+        assert_eq!(line(&Status::cancelled("stopped"), "http://a:1"), "CANCELLED from http://a:1: stopped");
+    }
+}

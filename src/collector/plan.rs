@@ -1,0 +1,417 @@
+//! What to run next, as a pure value: which query is due, which collection waits for which run, when a collection is
+//! done. It knows no clock and no database.
+//!
+//! What must stay true: a query has at most one run at a time; a run serves exactly the collections that wanted it
+//! before it began, so a requested count is always read after its request; a tick that finds its query wanted or
+//! running is skipped, never queued.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    clock::BootTime,
+    collection::{Collection, CollectionId, CollectionState, Trigger},
+    failure::{Failure, FailureReason},
+    query::{Query, QueryName},
+};
+
+use super::pace;
+
+/// The queries and the open collections of one holder.
+pub struct Plan {
+    entries: BTreeMap<QueryName, Entry>,
+    open: BTreeMap<CollectionId, Open>,
+    /// Runs that may go on side by side: the ceiling on database connections.
+    slots: usize,
+}
+
+/// One query.
+struct Entry {
+    query: Query,
+    /// Rows of its table, counted or estimated.
+    rows: Option<i64>,
+    /// When the schedule wants it next.
+    due: BootTime,
+    /// Collections that want a run that begins from now on.
+    wanted_by: BTreeSet<CollectionId>,
+    /// Collections that the run in progress is for; `None` when none is.
+    running_for: Option<BTreeSet<CollectionId>>,
+    /// How long its last run took: short ones go first.
+    last_duration: Duration,
+    /// Its last run did not end in time, so it never gets the last slot.
+    suspect: bool,
+}
+
+/// A collection that is not done.
+struct Open {
+    collection: Collection,
+    outstanding: BTreeSet<QueryName>,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// A plan in which every query is due at once.
+    pub fn new(queries: &[Query], slots: usize, now: BootTime) -> Self {
+        let entry = |query: &Query| Entry {
+            query: query.clone(),
+            rows: None,
+            due: now,
+            wanted_by: BTreeSet::new(),
+            running_for: None,
+            last_duration: Duration::ZERO,
+            suspect: false,
+        };
+        let entries = queries.iter().map(|query| (query.name.clone(), entry(query))).collect();
+        Self { entries, open: BTreeMap::new(), slots: slots.max(1) }
+    }
+
+    /// Carries over that `name` had `rows` when it was counted `age` ago: a large table is not counted again because
+    /// of a new holder.
+    pub fn carry_over(&mut self, name: &QueryName, rows: i64, age: Duration, now: BootTime) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.rows = Some(rows);
+            let interval = entry.interval();
+            if interval > entry.query.interval {
+                entry.due = now + interval.saturating_sub(age);
+            }
+        }
+    }
+
+    /// Takes the queries that are due and moves each on to its next time; returns those to count now and those whose
+    /// tick is skipped because they are still wanted or running.
+    pub fn take_due(&mut self, now: BootTime) -> (BTreeSet<QueryName>, Vec<QueryName>) {
+        let (mut take, mut skip) = (BTreeSet::new(), Vec::new());
+        for (name, entry) in &mut self.entries {
+            if entry.due > now {
+                continue;
+            }
+            entry.advance(now);
+            if entry.running_for.is_some() || !entry.wanted_by.is_empty() {
+                skip.push(name.clone());
+            } else {
+                take.insert(name.clone());
+            }
+        }
+        (take, skip)
+    }
+
+    /// When the schedule wants the next query.
+    pub fn next_due(&self) -> Option<BootTime> {
+        self.entries.values().map(|entry| entry.due).min()
+    }
+
+    /// Opens a collection: each of its queries gets a run that begins from now on. Names that are not configured here
+    /// fail at once. Returns the collection when nothing is left to run.
+    pub fn open(&mut self, mut collection: Collection) -> Option<Collection> {
+        let mut outstanding = BTreeSet::new();
+        for name in &collection.query_names {
+            if let Some(entry) = self.entries.get_mut(name) {
+                entry.wanted_by.insert(collection.id);
+                outstanding.insert(name.clone());
+            } else {
+                collection.failed_query_names.insert(name.clone());
+            }
+        }
+        let open = Open { collection, outstanding };
+        if open.outstanding.is_empty() {
+            return Some(open.ended());
+        }
+        self.open.insert(open.collection.id, open);
+        None
+    }
+
+    /// Whether a requested collection is open: the next one waits for its end.
+    pub fn has_requested(&self) -> bool {
+        self.open.values().any(|open| open.collection.trigger == Trigger::Request)
+    }
+
+    /// The next query to run, marked as running; `None` when nothing is wanted or no slot is left. Requested ones go
+    /// before scheduled ones, short before long. A suspect leaves the last slot to the others, so that one slow or
+    /// locked table never holds them up.
+    pub fn start_next(&mut self) -> Option<(Query, Option<i64>)> {
+        let running = self.entries.values().filter(|entry| entry.running_for.is_some()).count();
+        if running >= self.slots {
+            return None;
+        }
+        let last_slot = self.slots > 1 && running + 1 == self.slots;
+        let suspects_run = self.entries.values().any(|entry| entry.suspect && entry.running_for.is_some());
+        let open = &self.open;
+        let is_requested =
+            |entry: &Entry| entry.wanted_by.iter().any(|id| open[id].collection.trigger == Trigger::Request);
+        let next = self
+            .entries
+            .values()
+            .filter(|entry| !entry.wanted_by.is_empty() && entry.running_for.is_none())
+            .filter(|entry| !(entry.suspect && last_slot && suspects_run))
+            .min_by_key(|entry| (!is_requested(entry), entry.suspect, entry.last_duration))?
+            .query
+            .name
+            .clone();
+        let entry = self.entries.get_mut(&next)?;
+        entry.running_for = Some(std::mem::take(&mut entry.wanted_by));
+        Some((entry.query.clone(), entry.rows))
+    }
+
+    /// The collection that the run in progress of `name` is for: a requested one before a scheduled one.
+    pub fn run_is_for(&self, name: &QueryName) -> Option<CollectionId> {
+        let ids = self.entries.get(name)?.running_for.as_ref()?;
+        let is_scheduled =
+            |id: &CollectionId| self.open.get(id).map(|open| open.collection.trigger != Trigger::Request);
+        ids.iter().min_by_key(|id| is_scheduled(id)).copied()
+    }
+
+    /// The run of `name` has ended; returns the collections that are done with it.
+    pub fn finish(
+        &mut self,
+        name: &QueryName,
+        rows: Option<i64>,
+        duration: Duration,
+        failure: Option<&Failure>,
+    ) -> Vec<Collection> {
+        let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
+        let slow = |failure: &Failure| matches!(failure.reason, FailureReason::Timeout | FailureReason::Locked);
+        entry.suspect = failure.is_some_and(slow);
+        entry.last_duration = duration;
+        entry.learn_rows(rows);
+        let failed = failure.is_some_and(|failure| failure.reason != FailureReason::TableMissing);
+
+        let mut done = Vec::new();
+        for id in entry.running_for.take().unwrap_or_default() {
+            let Some(open) = self.open.get_mut(&id) else { continue };
+            open.outstanding.remove(name);
+            if failed {
+                open.collection.failed_query_names.insert(name.clone());
+            }
+            if open.outstanding.is_empty() {
+                done.extend(self.open.remove(&id).map(Open::ended));
+            }
+        }
+        done
+    }
+
+    /// The interval at which the schedule counts `name` now.
+    pub fn interval(&self, name: &QueryName) -> Option<Duration> {
+        self.entries.get(name).map(Entry::interval)
+    }
+
+    /// Ends every open collection as cancelled.
+    pub fn cancel_all(&mut self, failure: &Failure) -> Vec<Collection> {
+        let cancelled = |open: Open| Collection {
+            state: CollectionState::Cancelled,
+            end_time: Some(SystemTime::now()),
+            failure: Some(failure.clone()),
+            ..open.collection
+        };
+        std::mem::take(&mut self.open).into_values().map(cancelled).collect()
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn interval(&self) -> Duration {
+        pace::interval(&self.query, self.rows)
+    }
+
+    /// The next time on this query's own grid: ticks that were missed are gone, not made up for.
+    fn advance(&mut self, now: BootTime) {
+        let interval = self.interval();
+        let next = self.due + interval;
+        self.due = if next > now { next } else { now + interval };
+    }
+
+    /// A table found to be large is put off from the tick that found it; one found to be small comes back to its own
+    /// interval.
+    fn learn_rows(&mut self, rows: Option<i64>) {
+        let Some(rows) = rows else { return };
+        let before = self.interval();
+        self.rows = Some(rows);
+        let after = self.interval();
+        self.due = self.due - before + after;
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    fn ended(self) -> Collection {
+        let Collection { query_names, failed_query_names, .. } = &self.collection;
+        let state = if failed_query_names.is_empty() {
+            CollectionState::Succeeded
+        } else if failed_query_names.len() < query_names.len() {
+            CollectionState::PartiallySucceeded
+        } else {
+            CollectionState::Failed
+        };
+        Collection { state, end_time: Some(SystemTime::now()), ..self.collection }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{catalog, catalog::Catalog};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const START: Duration = Duration::from_secs(1000);
+
+    fn plan(slots: usize) -> (Plan, BootTime) {
+        let queries = catalog::queries(Catalog::All, 10 * SECOND, 10 * SECOND);
+        let now = BootTime::from_boot(START);
+        (Plan::new(&queries, slots, now), now)
+    }
+
+    fn names(names: &[&str]) -> BTreeSet<QueryName> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn collection(trigger: Trigger, query_names: BTreeSet<QueryName>) -> Collection {
+        Collection {
+            id: CollectionId::generate(),
+            state: CollectionState::Running,
+            trigger,
+            create_time: SystemTime::now(),
+            start_time: Some(SystemTime::now()),
+            end_time: None,
+            query_names,
+            failed_query_names: BTreeSet::new(),
+            instance_id: "alice".into(),
+            epoch: 1,
+            failure: None,
+        }
+    }
+
+    fn timeout() -> Failure {
+        Failure::new(FailureReason::Timeout, "too slow")
+    }
+
+    #[test]
+    fn a_request_that_begins_during_a_run_gets_a_run_of_its_own() {
+        let (mut plan, _) = plan(2);
+        let tags: QueryName = "tags".parse().unwrap();
+        assert!(plan.open(collection(Trigger::Schedule, names(&["tags"]))).is_none());
+        assert_eq!(plan.start_next().unwrap().0.name, tags);
+
+        let request = collection(Trigger::Request, names(&["tags"]));
+        let id = request.id;
+        assert!(plan.open(request).is_none());
+        assert!(plan.start_next().is_none(), "one run of a query at a time");
+
+        let done = plan.finish(&tags, Some(1), SECOND, None);
+        assert!(done.iter().all(|collection| collection.id != id), "the run began before the request");
+        assert_eq!(plan.start_next().unwrap().0.name, tags);
+        assert_eq!(plan.finish(&tags, Some(1), SECOND, None)[0].id, id);
+    }
+
+    #[test]
+    fn a_run_that_has_not_begun_serves_schedule_and_request() {
+        let (mut plan, _) = plan(2);
+        let tags: QueryName = "tags".parse().unwrap();
+        plan.open(collection(Trigger::Schedule, names(&["tags"])));
+        plan.open(collection(Trigger::Request, names(&["tags"])));
+        plan.start_next().unwrap();
+        assert_eq!(plan.finish(&tags, Some(1), SECOND, None).len(), 2);
+        assert!(plan.start_next().is_none());
+    }
+
+    #[test]
+    fn a_tick_that_finds_its_query_running_is_skipped_not_queued() {
+        let (mut plan, now) = plan(2);
+        let (due, skipped) = plan.take_due(now);
+        assert_eq!((due.len(), skipped.len()), (19, 0));
+        plan.open(collection(Trigger::Schedule, names(&["tags"])));
+        plan.start_next().unwrap();
+        let (due, skipped) = plan.take_due(now + 10 * SECOND);
+        assert!(!due.contains("tags"));
+        assert_eq!(skipped, ["tags".parse().unwrap()]);
+        assert_eq!(plan.next_due(), Some(now + 20 * SECOND));
+    }
+
+    #[test]
+    fn missed_ticks_are_not_made_up_for() {
+        let (mut plan, now) = plan(2);
+        plan.take_due(now + 35 * SECOND);
+        assert_eq!(plan.next_due(), Some(now + 45 * SECOND));
+    }
+
+    #[test]
+    fn a_table_found_large_is_put_off_and_comes_back_when_it_shrinks() {
+        let (mut plan, now) = plan(2);
+        let tags: QueryName = "tags".parse().unwrap();
+        plan.take_due(now);
+        plan.open(collection(Trigger::Schedule, names(&["tags"])));
+        plan.start_next().unwrap();
+        plan.finish(&tags, Some(200_000), SECOND, None);
+        assert_eq!(plan.interval(&tags), Some(pace::LARGE_TABLE_INTERVAL));
+        assert!(!plan.take_due(now + 10 * SECOND).0.contains("tags"));
+        assert!(plan.take_due(now + pace::LARGE_TABLE_INTERVAL).0.contains("tags"));
+        plan.open(collection(Trigger::Schedule, names(&["tags"])));
+        plan.start_next().unwrap();
+        plan.finish(&tags, Some(20), SECOND, None);
+        assert!(plan.take_due(now + pace::LARGE_TABLE_INTERVAL + 10 * SECOND).0.contains("tags"));
+    }
+
+    #[test]
+    fn a_new_holder_does_not_count_a_large_table_again() {
+        let (mut plan, now) = plan(2);
+        plan.carry_over(&"layers".parse().unwrap(), 1_000_000, 60 * SECOND, now);
+        plan.carry_over(&"tags".parse().unwrap(), 10, 60 * SECOND, now);
+        let (due, _) = plan.take_due(now);
+        assert!(!due.contains("layers") && due.contains("tags"));
+        assert!(plan.take_due(now + 540 * SECOND).0.contains("layers"));
+    }
+
+    #[test]
+    fn slow_tables_leave_a_slot_to_the_others() {
+        let (mut plan, _) = plan(2);
+        for name in ["tags", "blobs"] {
+            plan.open(collection(Trigger::Schedule, names(&[name])));
+            let (query, _) = plan.start_next().unwrap();
+            plan.finish(&query.name, None, 10 * SECOND, Some(&timeout()));
+        }
+        plan.open(collection(Trigger::Request, names(&["tags", "blobs", "layers"])));
+        assert_eq!(plan.start_next().unwrap().0.name.as_str(), "layers");
+        assert!(["tags", "blobs"].contains(&plan.start_next().unwrap().0.name.as_str()));
+        plan.finish(&"layers".parse().unwrap(), Some(1), SECOND, None);
+        assert!(plan.start_next().is_none(), "the last slot is not for a second suspect");
+    }
+
+    #[test]
+    fn the_state_of_a_collection_tells_how_many_failed() {
+        let (mut plan, _) = plan(2);
+        for (failing, state) in [
+            (&[][..], CollectionState::Succeeded),
+            (&["tags"][..], CollectionState::PartiallySucceeded),
+            (&["blobs", "tags"][..], CollectionState::Failed),
+        ] {
+            plan.open(collection(Trigger::Schedule, names(&["blobs", "tags"])));
+            let mut done = Vec::new();
+            while let Some((query, _)) = plan.start_next() {
+                let failure = failing.contains(&query.name.as_str()).then(timeout);
+                done.extend(plan.finish(&query.name, None, SECOND, failure.as_ref()));
+            }
+            assert_eq!(done.last().map(|collection| collection.state), Some(state));
+        }
+    }
+
+    #[test]
+    fn a_missing_table_is_no_failure() {
+        let (mut plan, _) = plan(2);
+        plan.open(collection(Trigger::Schedule, names(&["tags"])));
+        plan.start_next().unwrap();
+        let missing = Failure::new(FailureReason::TableMissing, "no table");
+        let done = plan.finish(&"tags".parse().unwrap(), None, SECOND, Some(&missing));
+        assert_eq!(done[0].state, CollectionState::Succeeded);
+    }
+
+    #[test]
+    fn a_query_that_is_not_configured_here_fails_alone() {
+        let (mut plan, _) = plan(2);
+        let done = plan.open(collection(Trigger::Request, names(&["nobody_knows_me"]))).unwrap();
+        assert_eq!(done.state, CollectionState::Failed);
+        assert!(plan.open(collection(Trigger::Request, names(&["nobody_knows_me", "tags"]))).is_none());
+    }
+}

@@ -1,0 +1,77 @@
+//! Addresses as people write them. An error never quotes the text: a URL with a password is easily put there.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Why a text is no address.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// Nothing to listen on.
+    #[error("want IP:port, localhost:port, or :port for every interface")]
+    Listen,
+    /// Nothing to connect to.
+    #[error("want host:port, without a scheme or a user")]
+    Remote,
+    /// More than one.
+    #[error("several addresses (Sentinels, or the nodes of a Cluster) are not available yet; give one host:port")]
+    Several,
+}
+
+/// An address to listen on. `:port` is every interface, IPv4 and IPv6; port 0 takes a free one.
+pub fn listen(text: &str) -> Result<SocketAddr, Error> {
+    if let Ok(addr) = text.parse() {
+        return Ok(addr);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or(Error::Listen)?;
+    let ip = match host {
+        "" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        _ => return Err(Error::Listen),
+    };
+    Ok(SocketAddr::new(ip, port.parse().map_err(|_| Error::Listen)?))
+}
+
+/// A host and a port to connect to; the brackets of an IPv6 address are off.
+pub fn remote(text: &str) -> Result<(String, u16), Error> {
+    if text.contains(',') {
+        return Err(Error::Several);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or(Error::Remote)?;
+    let port = port.parse().ok().filter(|port| *port != 0).ok_or(Error::Remote)?;
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let valid = match bracketed {
+        Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)),
+    };
+    if valid { Ok((bracketed.unwrap_or(host).to_owned(), port)) } else { Err(Error::Remote) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_is_every_interface() {
+        for (text, want) in [
+            (":9464", "[::]:9464"),
+            ("localhost:0", "127.0.0.1:0"),
+            ("[::1]:50051", "[::1]:50051"),
+            ("0.0.0.0:50051", "0.0.0.0:50051"),
+        ] {
+            assert_eq!(listen(text).map(|addr| addr.to_string()), Ok(want.to_owned()));
+        }
+        for bad in ["", "50051", "localhost", "example.org:1", "127.0.0.1:65536", "::1:x", "http://127.0.0.1:80"] {
+            assert_eq!(listen(bad), Err(Error::Listen), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_a_host_and_a_port() {
+        assert_eq!(remote("redis.svc:6379"), Ok(("redis.svc".to_owned(), 6379)));
+        assert_eq!(remote("[fd00::1]:6379"), Ok(("fd00::1".to_owned(), 6379)));
+        for bad in ["", "redis", ":6379", "redis:0", "redis:port", "redis://h:1", "u:p@h:1", "::1:6379", "[redis]:6379"]
+        {
+            assert_eq!(remote(bad), Err(Error::Remote), "{bad}");
+        }
+        assert_eq!(remote("a:1,b:1"), Err(Error::Several));
+    }
+}

@@ -1,0 +1,209 @@
+//! From settings that are valid by themselves to a `Config` that is valid as a whole: what must hold between settings
+//! is checked here.
+
+use std::{fmt::Display, net::SocketAddr, str::FromStr};
+
+use crate::{catalog::Catalog, lease_protocol::margin};
+
+use super::{
+    Acquire, CollectionConfig, Config, DatabaseConfig, DatabaseTarget, FirstStart, GrpcConfig, HttpConfig, LeaseConfig,
+    LogConfig, LogFormatter, RedisConfig, RedisTls, SslMode, TracingConfig, address,
+    layers::Layers,
+    problems::Problem,
+    queries::{self, Defaults},
+    settings::Settings,
+};
+
+const URL: &str = "database.url";
+const PARTS: [&str; 10] = [
+    "database.host",
+    "database.port",
+    "database.user",
+    "database.password",
+    "database.passwordfile",
+    "database.dbname",
+    "database.sslmode",
+    "database.sslcert",
+    "database.sslkey",
+    "database.sslrootcert",
+];
+const INTERVAL: &str = "database.metrics.interval";
+const LEASE: &str = "database.metrics.leaseduration";
+const QUARANTINE: &str = "lease.quarantine";
+
+/// The whole, with what is wrong and what is odd added to the layers' own.
+pub fn build(settings: &Settings, layers: &mut Layers) -> Config {
+    let Layers { entries: _, queries, problems, warnings } = layers;
+    let lease = lease(settings, problems);
+    let defaults = Defaults {
+        catalog: match settings.text("catalog") {
+            "registry" => Catalog::Registry,
+            "none" => Catalog::None,
+            _ => Catalog::All,
+        },
+        interval: settings.duration(INTERVAL),
+        timeout: settings.duration("collection.timeout"),
+    };
+    let queries = queries::build(queries, &defaults, problems, warnings);
+    if queries.is_empty() {
+        warnings.push("no query is on: nothing is counted".to_owned());
+    }
+    let (grpc, http) = listeners(settings, problems);
+    Config {
+        instance_id: settings.text("instanceid").to_owned(),
+        cluster: settings.text("cluster").to_owned(),
+        grpc: GrpcConfig { addr: grpc, reflection: settings.is_on("grpc.reflection") },
+        http: HttpConfig { addr: http },
+        database: DatabaseConfig {
+            target: target(settings, lease.enabled, problems),
+            connect_timeout: settings.duration("database.connecttimeout"),
+            connections: settings.number("database.connections"),
+        },
+        redis: redis(settings, warnings),
+        collection: CollectionConfig {
+            interval: defaults.interval,
+            trigger_interval: settings.duration("collection.triggerinterval"),
+            stale_after: settings.number("collection.staleafter"),
+            catalog: defaults.catalog,
+            queries,
+        },
+        lease,
+        log: LogConfig {
+            level: word(settings, "log.level"),
+            formatter: if settings.text("log.formatter") == "text" { LogFormatter::Text } else { LogFormatter::Json },
+            collected: word(settings, "log.collected"),
+        },
+        tracing: TracingConfig { endpoint: settings.non_empty("tracing.endpoint") },
+    }
+}
+
+fn lease(settings: &Settings, problems: &mut Vec<Problem>) -> LeaseConfig {
+    let (interval, duration) = (settings.duration(INTERVAL), settings.duration(LEASE));
+    if settings.are_sound(&[INTERVAL, LEASE]) && duration <= interval {
+        let (lease, interval) = (settings.valued(LEASE), settings.valued(INTERVAL));
+        problems.push(Problem::of(LEASE, format!("{lease} must be longer than {INTERVAL}, {interval}")));
+    }
+    let least = duration + margin(duration);
+    let given = settings.duration(QUARANTINE);
+    if settings.are_sound(&[QUARANTINE, LEASE]) && !given.is_zero() && given < least {
+        let (quarantine, lease) = (settings.valued(QUARANTINE), settings.valued(LEASE));
+        let message = format!("{quarantine} must be 0s, or at least {least:?}: {LEASE}, {lease}, and its margin");
+        problems.push(Problem::of(QUARANTINE, message));
+    }
+    LeaseConfig {
+        enabled: settings.is_on("database.metrics.enabled"),
+        duration,
+        quarantine: if given.is_zero() { least } else { given },
+        acquire: if settings.text("lease.acquire") == "once" { Acquire::Once } else { Acquire::Standby },
+        first_start: match settings.text("lease.firststart") {
+            "immediate" => FirstStart::Immediate,
+            _ => FirstStart::Wait,
+        },
+    }
+}
+
+/// The addresses of gRPC and of the ops port.
+fn listeners(settings: &Settings, problems: &mut Vec<Problem>) -> (SocketAddr, SocketAddr) {
+    let [grpc, http] = ["grpc.addr", "http.addr"].map(|path| {
+        let addr = address::listen(settings.text(path)).expect("an address was checked against its kind");
+        if !addr.ip().to_canonical().is_loopback() && !settings.is_on("insecure") && settings.are_sound(&["insecure"]) {
+            let text = settings.text(path);
+            let message = format!("{text} is not loopback and has no TLS; set insecure: true to allow plaintext there");
+            problems.push(Problem::at(path, message, settings.origin(path)));
+        }
+        addr
+    });
+    if grpc == http && grpc.port() != 0 {
+        let (http, grpc) = (settings.valued("http.addr"), settings.valued("grpc.addr"));
+        problems
+            .push(Problem::of("http.addr", format!("{http} is also grpc.addr, {grpc}; give each a port of its own")));
+    }
+    (grpc, http)
+}
+
+fn target(settings: &Settings, needed: bool, problems: &mut Vec<Problem>) -> DatabaseTarget {
+    let parts = settings.set(&PARTS);
+    let url = settings.set(&[URL, "database.urlfile"]);
+    if let [url, ..] = &url[..]
+        && !parts.is_empty()
+    {
+        let message = format!("give {url} or the parts, not both; set are {}", parts.join(", "));
+        problems.push(Problem::of(URL, message));
+    }
+    if let Some(url) = settings.secret(URL) {
+        return DatabaseTarget::Url(url);
+    }
+    for (path, what) in [
+        (
+            "database.host",
+            "set it, or database.url, or database.metrics.enabled: false on an instance that never counts",
+        ),
+        ("database.user", "set it to the role to log in as"),
+        ("database.dbname", "set it to the registry's metadata database"),
+    ] {
+        let is_host = path == "database.host";
+        let wanted = needed && (is_host || !settings.text("database.host").is_empty());
+        if wanted && settings.text(path).is_empty() && settings.are_sound(&[URL, "database.host"]) {
+            problems.push(Problem::of(path, format!("is not set; {what}")));
+        }
+    }
+    let (cert, key) = ("database.sslcert", "database.sslkey");
+    for (path, other) in [(cert, key), (key, cert)] {
+        if settings.text(path).is_empty() && !settings.text(other).is_empty() {
+            problems.push(Problem::of(path, format!("is not set, but {other} is, to {}", settings.valued(other))));
+        }
+    }
+    DatabaseTarget::Parts {
+        host: settings.text("database.host").to_owned(),
+        port: settings.number("database.port"),
+        user: settings.text("database.user").to_owned(),
+        password: settings.secret("database.password"),
+        dbname: settings.text("database.dbname").to_owned(),
+        sslmode: match settings.text("database.sslmode") {
+            "disable" => SslMode::Disable,
+            "allow" => SslMode::Allow,
+            "require" => SslMode::Require,
+            "verify-ca" => SslMode::VerifyCa,
+            "verify-full" => SslMode::VerifyFull,
+            _ => SslMode::Prefer,
+        },
+        sslcert: settings.file(cert),
+        sslkey: settings.file(key),
+        sslrootcert: settings.file("database.sslrootcert"),
+    }
+}
+
+fn redis(settings: &Settings, warnings: &mut Vec<String>) -> Option<RedisConfig> {
+    let tls = settings.is_on("redis.cache.tls.enabled");
+    let insecure = settings.is_on("redis.cache.tls.insecure");
+    let ca = settings.file("redis.cache.tls.ca");
+    let addr = settings.text("redis.cache.addr");
+    let config = address::remote(addr).ok().map(|(host, port)| RedisConfig {
+        host,
+        port,
+        username: settings.non_empty("redis.cache.username"),
+        password: settings.secret("redis.cache.password"),
+        db: settings.number("redis.cache.db"),
+        dial_timeout: settings.duration("redis.cache.dialtimeout"),
+        read_timeout: settings.duration("redis.cache.readtimeout"),
+        write_timeout: settings.duration("redis.cache.writetimeout"),
+        tls: tls.then_some(RedisTls { insecure, ca: ca.clone() }),
+    });
+    let reason = if !settings.is_on("redis.cache.enabled") {
+        "redis.cache.enabled is false"
+    } else if addr.is_empty() {
+        "no redis.cache.addr"
+    } else {
+        if !tls && (insecure || ca.is_some()) {
+            warnings.push("redis.cache.tls.enabled is false: the rest of redis.cache.tls is ignored".to_owned());
+        }
+        return config;
+    };
+    warnings.push(format!("{reason}: the lease and the board live in memory: one instance only"));
+    None
+}
+
+fn word<T: FromStr<Err: Display>>(settings: &Settings, path: &str) -> T {
+    let word = settings.text(path).parse().map_err(|error: T::Err| error.to_string());
+    word.expect("a word was checked against its kind")
+}

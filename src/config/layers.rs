@@ -1,0 +1,200 @@
+//! What was given, layer over layer: a later one replaces what an earlier one gave under the same path. Whether it
+//! makes sense is for `settings` to say.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use super::{
+    kind::Kind,
+    load::ServeArgs,
+    origin::{Entry, Origin},
+    problems::Problem,
+    schema::{self, Given, QUERY_KEYS},
+    yaml::{self, Node, Value},
+};
+
+/// Variables with our prefix that are no settings: the client's.
+const NOT_SETTINGS: [&str; 1] = ["ROWCOUNT_SERVER"];
+
+/// What was given under the name of a query.
+pub struct QueryEntry {
+    /// Where the name was given first.
+    pub origin: Origin,
+    /// Its keys.
+    pub keys: BTreeMap<&'static str, Entry>,
+}
+
+/// Everything that was given.
+#[derive(Default)]
+pub struct Layers {
+    /// By dotted path.
+    pub entries: BTreeMap<String, Entry>,
+    /// By name.
+    pub queries: BTreeMap<String, QueryEntry>,
+    /// What is wrong with the layers themselves.
+    pub problems: Vec<Problem>,
+    /// What is odd, and no reason to refuse.
+    pub warnings: Vec<String>,
+}
+
+// === impl Layers ===
+
+impl Layers {
+    /// Lays our own file over what is there.
+    pub fn file(&mut self, path: &Path) {
+        let origin = |line| Origin::File { path: path.to_owned(), line };
+        let Some(root) = self.read("--config", path) else { return };
+        match root.value {
+            Value::Null => {}
+            Value::Map(entries) => self.section("", entries, &origin),
+            Value::Scalar(_) | Value::List(_) => self.problems.push(Problem::at("--config", "want keys", origin(1))),
+        }
+    }
+
+    /// Lays the environment over what is there. A variable that names no setting is only warned of: Kubernetes makes
+    /// such names from the names of Services.
+    pub fn environment(&mut self, environment: &BTreeMap<String, String>) {
+        let paths: BTreeMap<_, _> = schema::paths().map(|path| (schema::variable("ROWCOUNT", &path), path)).collect();
+        for (name, text) in environment {
+            let entry = || Entry { text: text.clone(), origin: Origin::Environment(name.clone()) };
+            if !name.starts_with("ROWCOUNT_") || NOT_SETTINGS.contains(&name.as_str()) {
+                continue;
+            }
+            if let Some(path) = paths.get(name) {
+                self.entries.insert(path.clone(), entry());
+            } else if let Some((query, key)) = query_variable(name) {
+                self.query(&query, entry().origin).keys.insert(key, entry());
+            } else {
+                let nearest = schema::most_like(name, paths.keys().cloned());
+                self.warnings.push(format!("{name} names no setting and is ignored; the nearest is {nearest}"));
+            }
+        }
+    }
+
+    /// Lays the flags over what is there.
+    pub fn flags(&mut self, args: &ServeArgs) {
+        let ServeArgs { config: _, registry_config: _, grpc_addr, http_addr, instance_id } = args;
+        let flags = [
+            ("grpc.addr", "--grpc-addr", grpc_addr),
+            ("http.addr", "--http-addr", http_addr),
+            ("instanceid", "--instance-id", instance_id),
+        ];
+        for (path, flag, text) in flags {
+            if let Some(text) = text {
+                self.entries.insert(path.to_owned(), Entry { text: text.clone(), origin: Origin::Flag(flag) });
+            }
+        }
+    }
+
+    /// The tree of a file that `flag` names; `None` with a problem said.
+    pub fn read(&mut self, flag: &str, path: &Path) -> Option<Node> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.problems.push(Problem::of(flag, format!("cannot read {}: {error}", path.display())));
+                return None;
+            }
+        };
+        yaml::parse(&text)
+            .map_err(|yaml::Error { line, message }| {
+                self.problems.push(Problem::of(flag, format!("{}:{line}: {message}", path.display())));
+            })
+            .ok()
+    }
+
+    /// Takes the text that stands at a known path.
+    pub fn value(&mut self, path: &str, kind: Kind, node: Node, origin: Origin) -> Option<Entry> {
+        let message = match node.value {
+            Value::Null => return None,
+            Value::Scalar(text) => return Some(Entry { text, origin }),
+            Value::List(items) if items.is_empty() => return None,
+            Value::List(_) | Value::Map(_) if matches!(kind, Kind::Records) => {
+                return Some(Entry { text: "[…]".to_owned(), origin });
+            }
+            Value::List(items) if kind.takes_list() => match joined(items) {
+                Some(text) => return Some(Entry { text, origin }),
+                None => "want a list of single values",
+            },
+            Value::List(_) => "want one value, not a list",
+            Value::Map(_) => "want one value, not keys",
+        };
+        self.problems.push(Problem::at(path, message, origin));
+        None
+    }
+
+    fn section(&mut self, parent: &str, entries: Vec<(String, u64, Node)>, origin: &dyn Fn(u64) -> Origin) {
+        for (key, line, node) in entries {
+            let path = if parent.is_empty() { key } else { format!("{parent}.{key}") };
+            if path == "queries" {
+                self.queries(node, origin);
+            } else if let Some(Given { setting, is_file }) = Given::find(&path) {
+                let kind = if is_file { Kind::Text } else { setting.kind };
+                if let Some(entry) = self.value(&path, kind, node, origin(line)) {
+                    self.entries.insert(path, entry);
+                }
+            } else if schema::is_section(&path) {
+                match node.value {
+                    Value::Null => {}
+                    Value::Map(entries) => self.section(&path, entries, origin),
+                    Value::Scalar(_) | Value::List(_) => {
+                        self.problems.push(Problem::at(path, "want keys, not a value", origin(line)));
+                    }
+                }
+            } else {
+                let message = format!("no such setting; the nearest is {}", schema::nearest(&path));
+                self.problems.push(Problem::at(path, message, origin(line)));
+            }
+        }
+    }
+
+    fn queries(&mut self, node: Node, origin: &dyn Fn(u64) -> Origin) {
+        for (name, line, node) in self.keys("queries", node, origin) {
+            self.query(&name, origin(line));
+            let path = format!("queries.{name}");
+            for (key, line, node) in self.keys(&path, node, origin) {
+                let path = format!("{path}.{key}");
+                let Some(known) = QUERY_KEYS.iter().find(|known| known.key == key) else {
+                    let nearest = schema::most_like(&key, QUERY_KEYS.iter().map(|known| known.key.to_owned()));
+                    let message = format!("no such key of a query; the nearest is {nearest}");
+                    self.problems.push(Problem::at(path, message, origin(line)));
+                    continue;
+                };
+                if let Some(entry) = self.value(&path, known.kind, node, origin(line)) {
+                    self.query(&name, origin(line)).keys.insert(known.key, entry);
+                }
+            }
+        }
+    }
+
+    fn keys(&mut self, path: &str, node: Node, origin: &dyn Fn(u64) -> Origin) -> Vec<(String, u64, Node)> {
+        match node.value {
+            Value::Null => Vec::new(),
+            Value::Map(entries) => entries,
+            Value::Scalar(_) | Value::List(_) => {
+                self.problems.push(Problem::at(path, "want keys, not a value", origin(node.line)));
+                Vec::new()
+            }
+        }
+    }
+
+    fn query(&mut self, name: &str, origin: Origin) -> &mut QueryEntry {
+        self.queries.entry(name.to_owned()).or_insert_with(|| QueryEntry { origin, keys: BTreeMap::new() })
+    }
+}
+
+/// The query and the key that a variable names. No key has a `_`, so the last one parts them.
+fn query_variable(variable: &str) -> Option<(String, &'static str)> {
+    let (name, key) = variable.strip_prefix("ROWCOUNT_QUERIES_")?.rsplit_once('_')?;
+    let known = QUERY_KEYS.iter().find(|known| known.key.to_uppercase() == key)?;
+    Some((name.to_lowercase(), known.key))
+}
+
+fn joined(items: Vec<Node>) -> Option<String> {
+    let texts: Option<Vec<String>> = items
+        .into_iter()
+        .map(|item| match item.value {
+            Value::Scalar(text) => Some(text),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        })
+        .collect();
+    texts.map(|texts| texts.join(","))
+}

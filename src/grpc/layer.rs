@@ -1,0 +1,216 @@
+//! What every call goes through, whichever method it is for: its deadline, its span with the caller's trace as the
+//! parent, and its time and code in the metrics.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{HeaderMap, Request, Response};
+use http_body::{Body as HttpBody, Frame};
+use tokio::time::Instant;
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service};
+use tracing::{Instrument, info_span};
+
+use crate::{metrics::rpc::RpcMetrics, telemetry};
+
+use super::status;
+
+/// When the caller stops waiting, told to handlers by an extension of the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(pub Instant);
+
+/// Wraps every service of the port.
+#[derive(Clone)]
+pub struct CallLayer {
+    metrics: Arc<RpcMetrics>,
+    /// Paths that exist. Any other is one label value, so that callers cannot make series.
+    methods: Arc<[String]>,
+}
+
+/// A service with `CallLayer` around it.
+#[derive(Clone)]
+pub struct CallService<S> {
+    inner: S,
+    layer: CallLayer,
+}
+
+/// Notes the code at the end of a response, wherever that comes: in the headers, in the trailers, or never.
+struct Observed {
+    body: Body,
+    ended: Ended,
+}
+
+/// Counts one call exactly once; dropped before its end, it counts as cancelled.
+struct Ended {
+    metrics: Arc<RpcMetrics>,
+    method: String,
+    began: Instant,
+    code: Option<Code>,
+}
+
+// === impl CallLayer ===
+
+impl CallLayer {
+    /// A layer for a port that serves `methods`, each `package.Service/Method`.
+    pub fn new(metrics: Arc<RpcMetrics>, methods: Arc<[String]>) -> Self {
+        Self { metrics, methods }
+    }
+
+    fn method(&self, path: &str) -> String {
+        let path = path.trim_start_matches('/');
+        self.methods.iter().find(|method| *method == path).map_or("_OTHER", |method| method).to_owned()
+    }
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = CallService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CallService { inner, layer: self.clone() }
+    }
+}
+
+// === impl CallService ===
+
+impl<S> Service<Request<Body>> for CallService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let method = self.layer.method(request.uri().path());
+        let span = info_span!("rpc", otel.name = %method, otel.kind = "server", rpc.system.name = "grpc");
+        telemetry::parent_from(request.headers(), &span);
+
+        let began = Instant::now();
+        let ended = Ended { metrics: self.layer.metrics.clone(), method, began, code: None };
+        let deadline = timeout(request.headers()).and_then(|timeout| began.checked_add(timeout));
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(Deadline(deadline));
+        }
+        // Made before tonic's own timer, which would answer CANCELLED, so this one is always first.
+        let expired = deadline.map(tokio::time::sleep_until);
+        let answer = self.inner.call(request);
+        let call = async move {
+            let expired = async {
+                match expired {
+                    Some(expired) => expired.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let response = tokio::select! {
+                biased;
+                response = answer => response?,
+                () = expired => status::deadline_exceeded().into_http(),
+            };
+            Ok(ended.observe(response))
+        };
+        Box::pin(call.instrument(span))
+    }
+}
+
+// === impl Ended ===
+
+impl Ended {
+    fn observe(mut self, response: Response<Body>) -> Response<Body> {
+        self.code = code(response.headers());
+        let (parts, body) = response.into_parts();
+        if self.code.is_some() {
+            return Response::from_parts(parts, body);
+        }
+        Response::from_parts(parts, Body::new(Observed { body, ended: self }))
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.metrics.observe(&self.method, self.code.unwrap_or(Code::Cancelled), self.began.elapsed());
+    }
+}
+
+// === impl Observed ===
+
+impl HttpBody for Observed {
+    type Data = <Body as HttpBody>::Data;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            self.ended.code = code(trailers);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The code that these headers or trailers carry.
+fn code(headers: &HeaderMap) -> Option<Code> {
+    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+/// `grpc-timeout`: at most eight digits and a unit. One that cannot be read is none, as everywhere in gRPC.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let n: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(n * 3600)),
+        "M" => Some(Duration::from_secs(n * 60)),
+        "S" => Some(Duration::from_secs(n)),
+        "m" => Some(Duration::from_millis(n)),
+        "u" => Some(Duration::from_micros(n)),
+        "n" => Some(Duration::from_nanos(n)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_read_in_every_unit_and_nonsense_is_none() {
+        let parse = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            timeout(&headers)
+        };
+        assert_eq!(parse("100m"), Some(Duration::from_millis(100)));
+        assert_eq!(parse("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(parse("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(parse("5u"), Some(Duration::from_micros(5)));
+        for nonsense in ["", "S", "10", "-1S", "1.5S", "999999999S", "10x"] {
+            assert_eq!(parse(nonsense), None, "{nonsense:?}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! GetLeaseStatus, WatchLease and ResignLease.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use crate::{
+    board::Board,
+    claim::{LeaseState, Observation, Role},
+    clock::Clock,
+    lease::LeaseHandle,
+    proto::v1,
+};
+
+use super::{convert, status, streams::Source};
+
+/// How long ResignLease waits for the holder.
+const RESIGN_WAIT: Duration = Duration::from_secs(5);
+
+/// How often it looks when nothing is heard: a release is normally pushed.
+const RESIGN_POLL: Duration = Duration::from_millis(250);
+
+/// When the caller of ResignLease does not say.
+const DEFAULT_HOLD_OFF: Duration = Duration::from_secs(10);
+
+/// The longest hold-off: a forgotten one must not take an instance out of the race for good.
+const MAX_HOLD_OFF: Duration = Duration::from_secs(24 * 3600);
+
+/// Answers what is about the lease.
+#[derive(Clone)]
+pub struct Leases {
+    /// The fleet's name.
+    pub cluster: String,
+    /// This instance.
+    pub instance_id: String,
+    /// When this process began.
+    pub start_time: SystemTime,
+    /// What this instance knows of the lease.
+    pub lease: LeaseHandle,
+    /// Where a wish to resign goes.
+    pub board: Arc<dyn Board>,
+    /// Judges the role.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The state of one WatchLease.
+pub struct WatchLease {
+    cluster: String,
+    sent: Option<(LeaseState, String, i64)>,
+}
+
+// === impl Leases ===
+
+impl Leases {
+    /// GetLeaseStatus.
+    pub async fn get(&self, request: &v1::GetLeaseStatusRequest) -> Result<v1::GetLeaseStatusResponse, Status> {
+        let max_staleness = convert::optional_span("max_staleness", request.max_staleness)?;
+        let observed = self.lease.status(max_staleness).await;
+        Ok(v1::GetLeaseStatusResponse {
+            lease: Some(convert::lease(&self.cluster, &observed)),
+            instance: Some(self.instance()),
+        })
+    }
+
+    /// The state of a new WatchLease.
+    pub fn watch(&self) -> WatchLease {
+        WatchLease { cluster: self.cluster.clone(), sent: None }
+    }
+
+    /// ResignLease: the wish is for the holder of one epoch, so it cannot hit the next one.
+    pub async fn resign(&self, request: &v1::ResignLeaseRequest) -> Result<v1::ResignLeaseResponse, Status> {
+        const FIELD: &str = "hold_off_duration";
+        let hold_off = match convert::optional_span(FIELD, request.hold_off_duration)? {
+            None => DEFAULT_HOLD_OFF,
+            Some(span) if span.is_zero() => DEFAULT_HOLD_OFF,
+            Some(span) if span <= MAX_HOLD_OFF => span,
+            Some(_) => return Err(status::invalid_field(FIELD, "must be at most 24h")),
+        };
+        let before = self.lease.status(None).await;
+        match before.state {
+            LeaseState::Held => {}
+            LeaseState::Free | LeaseState::Quarantined => return Err(status::no_leader()),
+            LeaseState::Unknown => return Err(status::store_unavailable(&self.last_error())),
+        }
+        self.board.resign(before.epoch, hold_off).await.map_err(|error| status::from_board(&error))?;
+        let after = self.wait_for_release(before.epoch).await?;
+        Ok(v1::ResignLeaseResponse { lease: Some(convert::lease(&self.cluster, &after)) })
+    }
+
+    async fn wait_for_release(&self, epoch: i64) -> Result<Observation, Status> {
+        let mut observation = self.lease.observation();
+        let end = Instant::now() + RESIGN_WAIT;
+        loop {
+            let observed = self.lease.status(None).await;
+            let is_over = observed.state != LeaseState::Held || observed.epoch != epoch;
+            if is_over && observed.state != LeaseState::Unknown {
+                return Ok(observed);
+            }
+            if Instant::now() >= end {
+                return Err(status::not_resigned(RESIGN_WAIT));
+            }
+            observation.mark_unchanged();
+            // Whether something was heard or the time is up, the store is asked again.
+            _ = timeout_at(Instant::now() + RESIGN_POLL, observation.changed()).await;
+        }
+    }
+
+    fn last_error(&self) -> String {
+        self.lease.last_error().unwrap_or_default()
+    }
+
+    fn instance(&self) -> v1::Instance {
+        let (role, now) = (self.lease.role(), self.clock.now());
+        let claim = role.current_claim(now);
+        let shown = match &role {
+            Role::Holder(_) if claim.is_some() => v1::instance::Role::Holder,
+            Role::Holder(_) | Role::Standby => v1::instance::Role::Standby,
+            Role::Observer => v1::instance::Role::Observer,
+        };
+        let deadline = claim.map(|claim| SystemTime::now() + claim.deadline.saturating_since(now));
+        v1::Instance {
+            instance_id: self.instance_id.clone(),
+            role: shown.into(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            start_time: Some(self.start_time.into()),
+            deadline_time: deadline.map(Into::into),
+            acquire_count: self.lease.acquire_count(),
+            error: self.lease.last_error().map(|error| status::of_lease_error(&error)),
+        }
+    }
+}
+
+// === impl WatchLease ===
+
+impl Source for WatchLease {
+    type State = Option<Observation>;
+    type Message = v1::WatchLeaseResponse;
+
+    fn message(&mut self, observed: &Option<Observation>) -> Option<v1::WatchLeaseResponse> {
+        let observed = observed.clone().unwrap_or_else(Observation::unknown);
+        let shown = (observed.state, observed.holder.clone(), observed.epoch);
+        let changed = self.sent.as_ref() != Some(&shown);
+        self.sent = Some(shown);
+        changed.then(|| v1::WatchLeaseResponse { lease: Some(convert::lease(&self.cluster, &observed)) })
+    }
+
+    fn heartbeat(&self) -> Option<v1::WatchLeaseResponse> {
+        None
+    }
+}

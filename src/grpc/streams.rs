@@ -1,0 +1,128 @@
+//! Streams: each sends the newest state when the client is ready for it, so a slow reader skips states and never makes
+//! a queue grow. They end with UNAVAILABLE as soon as the instance stops.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::metrics::rpc::{OpenWatch, RpcMetrics};
+
+use super::{layer::Deadline, status};
+
+/// Streams open at once on one instance; each holds one copy of the counts.
+const MAX_STREAMS: usize = 1024;
+
+/// An idle WatchRowCounts says this often that it lives.
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// What tonic is given.
+pub type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Lets streams in and ends them.
+#[derive(Clone)]
+pub struct Streams {
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+    metrics: Arc<RpcMetrics>,
+}
+
+/// What differs between the streams.
+pub trait Source: Send + 'static {
+    /// What changes.
+    type State: Clone + Send + Sync + 'static;
+    /// What is sent.
+    type Message: Send + 'static;
+
+    /// The message that brings the client from what it has to `state`; `None` when nothing changed for it.
+    fn message(&mut self, state: &Self::State) -> Option<Self::Message>;
+
+    /// Sent when nothing else was for `HEARTBEAT`; `None` for streams without one.
+    fn heartbeat(&self) -> Option<Self::Message>;
+}
+
+/// An open stream.
+struct Open<S: Source> {
+    source: S,
+    state: watch::Receiver<S::State>,
+    streams: Streams,
+    deadline: Option<Instant>,
+    heartbeat: tokio::time::Interval,
+    /// The first message is due at once.
+    is_fresh: bool,
+    _place: OwnedSemaphorePermit,
+    _counted: OpenWatch,
+}
+
+// === impl Streams ===
+
+impl Streams {
+    /// Streams that end when `stop` does.
+    pub fn new(stop: CancellationToken, metrics: Arc<RpcMetrics>) -> Self {
+        Self { places: Arc::new(Semaphore::new(MAX_STREAMS)), stop, metrics }
+    }
+
+    /// Opens a stream of what `source` makes of `state`.
+    pub fn open<S: Source>(
+        &self,
+        source: S,
+        state: watch::Receiver<S::State>,
+        deadline: Option<Deadline>,
+    ) -> Result<BoxStream<S::Message>, Status> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| status::too_many_streams(MAX_STREAMS))?;
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let open = Open {
+            source,
+            state,
+            streams: self.clone(),
+            deadline: deadline.map(|Deadline(at)| at),
+            heartbeat,
+            is_fresh: true,
+            _place: place,
+            _counted: self.metrics.watch_opened(),
+        };
+        Ok(Box::pin(futures_util::stream::unfold(Some(open), |open| async {
+            let mut open = open?;
+            match open.next().await {
+                Ok(message) => Some((Ok(message), Some(open))),
+                Err(end) => Some((Err(end), None)),
+            }
+        })))
+    }
+}
+
+// === impl Open ===
+
+impl<S: Source> Open<S> {
+    async fn next(&mut self) -> Result<S::Message, Status> {
+        loop {
+            let deadline = self.deadline;
+            let expired = async move {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            if !std::mem::take(&mut self.is_fresh) {
+                tokio::select! {
+                    biased;
+                    () = self.streams.stop.cancelled() => return Err(status::shutting_down()),
+                    () = expired => return Err(status::deadline_exceeded()),
+                    changed = self.state.changed() => if changed.is_err() { return Err(status::shutting_down()) },
+                    _ = self.heartbeat.tick() => if let Some(message) = self.source.heartbeat() { return Ok(message) },
+                }
+            }
+            let state = self.state.borrow_and_update().clone();
+            if let Some(message) = self.source.message(&state) {
+                self.heartbeat.reset();
+                return Ok(message);
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The life of one claim: renewed until it is lost, runs out, or is given up.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::{sync::oneshot, time::Instant};
+use tracing::{Level, debug, info, warn};
+
+use crate::{
+    board::{Event, Resign},
+    claim::{Claim, Grant, Role},
+    clock::BootTime,
+    lease::{
+        Wish, from_micros,
+        keeper::{Keeper, Stir},
+        micros,
+        view::moment,
+    },
+    lease_protocol::{Command, Renew, Reply, margin},
+    metrics::lease::{RenewalResult, Transition},
+};
+
+/// A claim and what its next renewal tells the store.
+pub(super) struct Holding {
+    pub(super) claim: Claim,
+    /// When the command of the last positive answer was sent.
+    sent: BootTime,
+    /// The end that this answer told, by the store's clock.
+    until_us: i64,
+    since_us: i64,
+}
+
+/// How a claim ends.
+enum End {
+    Lost,
+    Expired,
+    Resigned(Resign),
+    GaveUp,
+    /// In order; the sender is dropped once the lease is free.
+    Released(Option<oneshot::Sender<()>>),
+}
+
+// === impl Holding ===
+
+impl Holding {
+    pub(super) fn new(token: String, epoch: i64, until_us: i64, since_us: i64, sent: BootTime, ttl: Duration) -> Self {
+        let deadline = deadline(sent, ttl);
+        let claim = Claim {
+            grant: Grant { token, epoch },
+            acquire_time: moment(since_us).unwrap_or(UNIX_EPOCH),
+            soft_deadline: deadline - margin(ttl),
+            deadline,
+        };
+        Self { claim, sent, until_us, since_us }
+    }
+
+    /// A renewal sent at `sent` was answered before the deadline in force.
+    fn extend(&mut self, sent: BootTime, until_us: i64, ttl: Duration) {
+        self.sent = sent;
+        self.until_us = until_us;
+        self.claim.deadline = self.claim.deadline.max(deadline(sent, ttl));
+        // What is left between the two is as long as the margin: the time for a running query to be cancelled on the
+        // server and for its end to be heard.
+        self.claim.soft_deadline = self.claim.deadline - margin(ttl);
+    }
+}
+
+// === impl End ===
+
+impl End {
+    fn transition(&self) -> Transition {
+        match self {
+            Self::Lost => Transition::Lost,
+            Self::Expired => Transition::Expired,
+            Self::Resigned(_) => Transition::Resigned,
+            Self::GaveUp => Transition::GaveUp,
+            Self::Released(_) => Transition::Released,
+        }
+    }
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    /// Holds the lease until the claim is over, and leaves in order.
+    pub(super) async fn hold(&mut self, mut holding: Holding) {
+        let epoch = holding.claim.grant.epoch;
+        self.view.acquired();
+        self.metrics.transition(Transition::Acquired);
+        self.view.set_role(Role::Holder(holding.claim.clone()));
+        info!(epoch, "obtained database row count metrics lock");
+
+        let end = self.keep(&mut holding).await;
+
+        // First nothing more is published here, then somebody else may.
+        self.view.set_role(match end {
+            End::Lost | End::Expired => Role::Standby,
+            End::Resigned(_) | End::GaveUp | End::Released(_) => Role::Observer,
+        });
+        let reason = end.transition();
+        self.metrics.transition(reason);
+        match end {
+            End::Lost | End::Expired => {
+                warn!(epoch, reason = reason.as_str(), "database row count metrics lock is over")
+            }
+            _ => info!(epoch, reason = reason.as_str(), "released database row count metrics lock"),
+        }
+        let released = match end {
+            End::Lost => None,
+            _ => self.release(&holding.claim.grant.token, epoch).await,
+        };
+        match end {
+            End::Lost | End::Expired => {}
+            End::GaveUp => self.stay_out(self.config.duration),
+            End::Resigned(Resign { until, .. }) => {
+                // `until` is by the store's clock, which the answer has told.
+                let now = released.and_then(|answer| moment(answer.standing.now_us)).unwrap_or_else(SystemTime::now);
+                self.stay_out(until.duration_since(now).unwrap_or_default());
+            }
+            End::Released(_done) => self.retired = true,
+        }
+    }
+
+    fn stay_out(&mut self, span: Duration) {
+        self.hold_off = Some(self.clock.now() + span);
+    }
+
+    async fn keep(&mut self, holding: &mut Holding) -> End {
+        let ttl = self.config.duration;
+        let mut next = holding.sent + ttl / 5;
+        let mut stopping = self.stop.is_cancelled();
+        let mut extended_before = false;
+        // Dropped when a renewal was tried: that is the answer to whoever asked for it.
+        let mut askers: Vec<oneshot::Sender<()>> = Vec::new();
+        loop {
+            let now = self.clock.now();
+            let deadline = holding.claim.deadline;
+            if now >= deadline {
+                return if stopping { End::Released(None) } else { End::Expired };
+            }
+            let wake = if stopping { deadline } else { next.min(deadline) };
+            if now < wake {
+                match self.stir(Instant::now() + wake.saturating_since(now), !stopping).await {
+                    Stir::Stop => stopping = true,
+                    Stir::Wish(Wish::Release(done)) => return End::Released(Some(done)),
+                    Stir::Wish(Wish::Renew(asker)) if !stopping => {
+                        askers.push(asker);
+                        next = now;
+                    }
+                    Stir::Wish(Wish::GiveUp(epoch)) if epoch == holding.claim.grant.epoch => {
+                        if self.others_listen().await {
+                            return End::GaveUp;
+                        }
+                    }
+                    Stir::Event(Event::Resign(wish)) if wish.epoch == holding.claim.grant.epoch => {
+                        return End::Resigned(wish);
+                    }
+                    // Somebody was granted what this instance believes to hold: the store tells which is true.
+                    Stir::Event(Event::Granted(epoch)) if epoch > holding.claim.grant.epoch => next = now,
+                    Stir::Timer | Stir::Wish(_) | Stir::Event(_) | Stir::Missed => {}
+                }
+                continue;
+            }
+            let sent = self.clock.now();
+            let result = self.renew(holding, sent, (ttl / 10).min(deadline.saturating_since(sent))).await;
+            askers.clear();
+            if !holding.claim.is_current(self.clock.now()) {
+                return End::Expired;
+            }
+            match result {
+                Some(Reply::Renewed { until_us, .. } | Reply::Reclaimed { until_us }) => {
+                    holding.extend(sent, until_us, ttl);
+                    self.view.set_role(Role::Holder(holding.claim.clone()));
+                    self.log_extended(&mut extended_before);
+                    next = sent + ttl / 5;
+                }
+                Some(Reply::Lost { .. }) => return End::Lost,
+                // TOO_LATE is no verdict.
+                _ => next = self.clock.now() + ttl / 20,
+            }
+        }
+    }
+
+    async fn renew(&mut self, holding: &Holding, sent: BootTime, timeout: Duration) -> Option<Reply> {
+        let command = Command::Renew(Renew {
+            token: holding.claim.grant.token.clone(),
+            epoch: holding.claim.grant.epoch,
+            holder: self.instance_id.clone(),
+            address: self.address.clone(),
+            since_us: holding.since_us,
+            ttl_us: micros(self.config.duration),
+            until_seen_us: holding.until_us,
+        });
+        let answer = self.ask(&command, timeout).await.ok();
+        let reply = answer.as_ref().map(|answer| answer.reply);
+        self.metrics.renewal(RenewalResult::of(reply), self.clock.now().saturating_since(sent));
+        if let (Some(Reply::Reclaimed { .. }), Some(answer)) = (reply, &answer) {
+            let quarantine = from_micros(answer.standing.quarantine_us);
+            warn!(epoch = holding.claim.grant.epoch, ?quarantine, "lease store had lost the lease and took it back in");
+        }
+        reply
+    }
+
+    /// Whether giving up helps: alone, a holder that cannot work is as good as none.
+    async fn others_listen(&self) -> bool {
+        match self.backend.is_alone(self.config.duration / 10).await {
+            Ok(alone) => {
+                if alone {
+                    debug!("kept the lease that should be given up: no other instance listens");
+                }
+                !alone
+            }
+            Err(error) => {
+                debug!(%error, "kept the lease that should be given up");
+                false
+            }
+        }
+    }
+
+    fn log_extended(&self, extended_before: &mut bool) {
+        if !std::mem::replace(extended_before, true) || self.extended_level <= Level::INFO {
+            info!("extended database row count metrics lock");
+        } else {
+            debug!("extended database row count metrics lock");
+        }
+    }
+}
+
+/// When a claim confirmed by a command sent at `sent` is over: before its lease can end in the store.
+fn deadline(sent: BootTime, ttl: Duration) -> BootTime {
+    sent + ttl.saturating_sub(margin(ttl))
+}

@@ -1,0 +1,218 @@
+//! A fleet as a user runs it: the real binary, a PostgreSQL and a Redis of its own, free ports, settings by environment.
+
+use std::{
+    collections::BTreeMap,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use rowcount::{
+    demo::{postgres::PostgresServer, redis::RedisServer, schema},
+    proto::v1::{self, row_count_service_client::RowCountServiceClient},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    process::{Child, Command},
+};
+use tonic::transport::Channel;
+
+/// Long enough for a loaded machine; nothing waits for it but a failure.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the fleets of one test share.
+pub struct Fleet {
+    pub postgres: PostgresServer,
+    pub redis: RedisServer,
+    settings: BTreeMap<&'static str, String>,
+}
+
+/// One process.
+pub struct Instance {
+    pub id: String,
+    pub grpc: String,
+    pub http: String,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Servers with an empty registry-shaped database of few partitions, and short times: a lease of 2 s, an interval
+    /// of half a second.
+    pub async fn start() -> Self {
+        let fleet = Self::servers().await;
+        schema::create(&fleet.postgres.url("registry"), 4).await.expect("creates the schema");
+        fleet
+    }
+
+    /// Servers with an empty database.
+    pub async fn servers() -> Self {
+        let (postgres, redis) = tokio::join!(PostgresServer::start(), RedisServer::start());
+        let (postgres, redis) = (postgres.expect("PostgreSQL starts"), redis.expect("Redis starts"));
+        postgres.create_database("registry").await.expect("creates the database");
+        let settings = BTreeMap::from([
+            ("ROWCOUNT_DATABASE_URL", postgres.url("registry")),
+            ("ROWCOUNT_REDIS_CACHE_ADDR", redis.addr()),
+            ("ROWCOUNT_GRPC_ADDR", "127.0.0.1:0".to_owned()),
+            ("ROWCOUNT_HTTP_ADDR", "127.0.0.1:0".to_owned()),
+            ("ROWCOUNT_DATABASE_METRICS_INTERVAL", "500ms".to_owned()),
+            ("ROWCOUNT_DATABASE_METRICS_LEASEDURATION", "2s".to_owned()),
+            ("ROWCOUNT_LEASE_FIRSTSTART", "immediate".to_owned()),
+            ("ROWCOUNT_LOG_LEVEL", "debug".to_owned()),
+        ]);
+        Self { postgres, redis, settings }
+    }
+
+    /// Changes a setting of the instances that are started from now on.
+    pub fn set(&mut self, variable: &'static str, value: impl Into<String>) {
+        self.settings.insert(variable, value.into());
+    }
+
+    /// Runs SQL on the counted database.
+    pub async fn sql(&self, sql: &str) {
+        self.postgres.execute("registry", sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Starts an instance and waits until it listens.
+    pub async fn instance(&self, id: &str) -> Instance {
+        self.instance_with(id, &[]).await
+    }
+
+    /// Starts an instance with settings of its own.
+    pub async fn instance_with(&self, id: &str, settings: &[(&str, &str)]) -> Instance {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rowcount"));
+        command.arg("serve").env_clear().envs(&self.settings).env("ROWCOUNT_INSTANCEID", id);
+        command.envs(settings.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().expect("the binary starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let sink = log.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                sink.lock().unwrap().push(line);
+            }
+        });
+        let mut instance = Instance { id: id.to_owned(), grpc: String::new(), http: String::new(), child, log };
+        let listening = instance.logged("Listening").await;
+        let addr = |field: &str| listening[field].as_str().expect("the line names its ports").to_owned();
+        instance.grpc = addr("grpc_addr");
+        instance.http = addr("http_addr");
+        instance
+    }
+
+    /// Whoever of `instances` holds the lease by its own metrics, as soon as exactly one does and has counted.
+    pub async fn holder<'a>(&self, instances: &[&'a Instance]) -> &'a Instance {
+        eventually("one instance holds and exports rows", async || {
+            let mut holders = Vec::new();
+            for instance in instances {
+                if instance.metrics().await.contains("registry_database_rows{") {
+                    holders.push(*instance);
+                }
+            }
+            assert!(holders.len() < 2, "two instances export rows");
+            holders.pop()
+        })
+        .await
+    }
+}
+
+// === impl Instance ===
+
+impl Instance {
+    /// A client of this instance.
+    pub async fn client(&self) -> RowCountServiceClient<Channel> {
+        RowCountServiceClient::connect(format!("http://{}", self.grpc)).await.expect("the instance listens")
+    }
+
+    /// GetRowCounts of everything.
+    pub async fn counts(&self) -> v1::GetRowCountsResponse {
+        self.client().await.get_row_counts(v1::GetRowCountsRequest::default()).await.expect("answers").into_inner()
+    }
+
+    /// The count of one query as this instance tells it.
+    pub async fn count(&self, name: &str) -> v1::RowCount {
+        let counts = self.counts().await.row_counts;
+        counts.into_iter().find(|count| count.query_name == name).unwrap_or_else(|| panic!("no query {name}"))
+    }
+
+    /// GetLeaseStatus, asked of the store now.
+    pub async fn lease(&self) -> v1::GetLeaseStatusResponse {
+        let request = v1::GetLeaseStatusRequest::default();
+        self.client().await.get_lease_status(request).await.expect("answers").into_inner()
+    }
+
+    /// The scraped page.
+    pub async fn metrics(&self) -> String {
+        let (status, page) = self.get("/metrics").await;
+        assert_eq!(status, 200, "{page}");
+        page
+    }
+
+    /// Status and body of a page of the ops port.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.http).await.expect("the ops port listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("the ops port reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("the ops port answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+        (status, body.to_owned())
+    }
+
+    /// Every line logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Lines with this message so far.
+    pub fn lines(&self, msg: &str) -> Vec<Value> {
+        let parsed = self.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        parsed.filter(|line| line["msg"] == msg).collect()
+    }
+
+    /// The first line with this message, as soon as it is there.
+    pub async fn logged(&self, msg: &str) -> Value {
+        let start = Instant::now();
+        loop {
+            if let Some(line) = self.lines(msg).into_iter().next() {
+                return line;
+            }
+            assert!(start.elapsed() < PATIENCE, "{}: no line {msg:?} in\n{}", self.id, self.log().join("\n"));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid");
+        kill_process(Pid::from_raw(pid).expect("a pid"), signal).expect("it takes signals");
+    }
+
+    /// Waits for the end of the process.
+    pub async fn exit(&mut self) -> ExitStatus {
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("it can be waited for")
+    }
+}
+
+/// The value of `probe` as soon as it has one; fails with `what` when it has none for too long.
+pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The value of one series of a page; `series` is its name with labels as printed.
+pub fn sample(page: &str, series: &str) -> Option<f64> {
+    page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
