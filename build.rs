@@ -2,8 +2,6 @@
 
 use std::{env, fs, path::PathBuf};
 
-use prost::Message;
-
 const PROTOS: [&str; 3] = [
     "proto/rowcount/v1/row_count_service.proto",
     "proto/rowcount/board/v1/record.proto",
@@ -19,17 +17,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files(PROTOS)?;
-    let descriptors = compiler.file_descriptor_set();
 
     // Reflection gets the bytes that protox made: prost would drop the options it does not know.
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("rowcount.bin"), compiler.encode_file_descriptor_set())?;
-    debug_assert!(descriptors.encoded_len() > 0);
 
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
     tonic_prost_build::configure()
         .extern_path(".google.rpc", "::tonic_types::pb")
-        .compile_fds_with_config(descriptors, config)?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }

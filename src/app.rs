@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use anyhow::Context;
@@ -29,9 +29,10 @@ use crate::{
     memory_store::MemoryStore,
     metrics::{
         Exporter, build, collector::CollectorMetrics, lease::LeaseMetrics, query::QueryMetrics, reload::ReloadMetrics,
-        rows, rpc::RpcMetrics, store,
+        rows, rpc::RpcMetrics,
     },
     ops::{self, OpsState},
+    redis_link::Keys,
     shutdown, telemetry,
 };
 
@@ -70,9 +71,9 @@ struct Store {
 /// Runs the service until a signal.
 pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let settings: Arc<str> = loaded.render().into();
-    let Loaded { config, warnings, .. } = loaded;
+    let Loaded { config, warnings, colour, .. } = loaded;
     let identity = telemetry::Identity { instance_id: &config.instance_id, cluster: &config.cluster };
-    let guard = telemetry::init(&config.log, &config.tracing, identity, loaded.colour)?;
+    let guard = telemetry::init(&config.log, &config.tracing, identity, colour)?;
     for warning in warnings {
         warn!("{warning}");
     }
@@ -117,8 +118,8 @@ async fn run(
     let rpc_metrics = Arc::new(RpcMetrics::new(&meter));
     let collector_metrics = Arc::new(CollectorMetrics::new(&meter));
     let query_metrics = QueryMetrics::new(&meter, config.collection.queries.iter().map(|query| &query.name));
-    let Store { board, lease: backend, events, subscription } = store(&config);
-    let view = Arc::new(View::default());
+    let Store { board, lease: backend, events, subscription } = store(&config, clock.clone());
+    let view = View::new();
     let counting = Counting::new(config.database.clone(), &config.instance_id);
 
     // Tokens in the order in which they are cancelled at the end.
@@ -244,9 +245,9 @@ async fn release(lease: &LeaseHandle) {
     }
 }
 
-fn store(config: &Config) -> Store {
+fn store(config: &Config, clock: Arc<dyn Clock>) -> Store {
     let Some(redis) = &config.redis else {
-        let memory = Arc::new(MemoryStore::default());
+        let memory = Arc::new(MemoryStore::new(clock));
         let board = MemoryBoard::new(memory.clone());
         let events = board.event_sender();
         let lease = Arc::new(MemoryBackend::new(memory, &config.lease));
@@ -254,7 +255,7 @@ fn store(config: &Config) -> Store {
     };
     let board = RedisBoard::new(redis.clone(), &config.cluster);
     Store {
-        lease: Arc::new(RedisBackend::new(redis.clone(), &config.cluster, &config.lease)),
+        lease: Arc::new(RedisBackend::new(redis, &Keys::new(&config.cluster), &config.lease)),
         events: board.event_sender(),
         board: board.clone(),
         subscription: Some(board),

@@ -160,6 +160,8 @@ pub enum Event {
     Snapshot(Box<Snapshot>),
     /// A collection began or ended.
     Collection(Box<Collection>),
+    /// Collections that are no longer kept.
+    Forgotten(Vec<CollectionId>),
     /// The pending collection was made or joined.
     Pending(Pending),
     /// A wish to resign.

@@ -6,8 +6,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::{
+    config::{Problems, ServeArgs},
+    demo::{self, DemoArgs},
+};
+
 use client::ClientArgs;
 use output::WriteError;
+use service::EX_CONFIG;
 
 mod client;
 mod collections;
@@ -18,6 +24,7 @@ mod lease;
 mod manual;
 mod output;
 mod queries;
+mod service;
 mod table;
 mod text;
 mod trigger;
@@ -33,6 +40,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service
+    Serve(ServeArgs),
+    /// Print the effective settings, redacted, each with where it came from
+    Config(ServeArgs),
+    /// Validate the configuration
+    Check(service::CheckArgs),
+    /// Run everything on temporary directories, with a live table
+    Demo(DemoArgs),
     /// Print the newest row counts
     Counts(counts::CountsArgs),
     /// Print all row counts, then each change
@@ -61,24 +76,29 @@ enum Command {
 /// Runs a command and tells its error.
 pub async fn run(cli: Cli) -> ExitCode {
     match dispatch(cli.command).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => exit(&error),
     }
 }
 
-async fn dispatch(command: Command) -> anyhow::Result<()> {
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Counts(args) => counts::run(args).await,
-        Command::Watch(args) => watch::run(args).await,
-        Command::Queries(args) => queries::run(args).await,
-        Command::Lease(args) => lease::run(args).await,
-        Command::Trigger(args) => trigger::run(args).await,
-        Command::Collections(args) => collections::run(args).await,
-        Command::Resign(args) => lease::resign(args).await,
-        Command::Healthcheck(args) => healthcheck::run(args).await,
-        Command::Completions { shell } => Ok(manual::completions(shell)?),
-        Command::Man => Ok(manual::man()?),
+        Command::Serve(args) => service::serve(args).await?,
+        Command::Config(args) => service::config(&args)?,
+        Command::Check(args) => return service::check(args).await,
+        Command::Demo(args) => return demo::run(args).await,
+        Command::Counts(args) => counts::run(args).await?,
+        Command::Watch(args) => watch::run(args).await?,
+        Command::Queries(args) => queries::run(args).await?,
+        Command::Lease(args) => lease::run(args).await?,
+        Command::Trigger(args) => trigger::run(args).await?,
+        Command::Collections(args) => collections::run(args).await?,
+        Command::Resign(args) => lease::resign(args).await?,
+        Command::Healthcheck(args) => healthcheck::run(args).await?,
+        Command::Completions { shell } => manual::completions(shell)?,
+        Command::Man => manual::man()?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Tells the error, unless nobody reads on; its kind is the exit code.
@@ -90,6 +110,10 @@ fn exit(error: &anyhow::Error) -> ExitCode {
         // Nobody may be listening on stderr either.
         let _ = usage.print();
         return ExitCode::from(2);
+    }
+    if let Some(problems) = error.downcast_ref::<Problems>() {
+        output::note(&problems.to_string());
+        return ExitCode::from(EX_CONFIG);
     }
     output::note(&format!("error: {error:#}"));
     ExitCode::FAILURE

@@ -230,9 +230,3 @@ pub struct TracingConfig {
     /// OTLP/gRPC endpoint; `None`: no traces unless an OTEL_ variable names one.
     pub endpoint: Option<String>,
 }
-
-/// How much sooner than its `ttl` a holder stops, and how much later others begin: clocks may differ by that much within
-/// one term.
-pub fn margin(ttl: Duration) -> Duration {
-    if ttl < Duration::from_secs(2) { ttl / 8 } else { (ttl / 20).max(Duration::from_millis(250)) }
-}

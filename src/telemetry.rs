@@ -77,8 +77,7 @@ where
             .with_filter(Targets::new().with_target("rowcount", Level::DEBUG))
     });
     let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(colour)
-        .event_format(line::Lines::new(log.formatter))
+        .event_format(line::Lines::new(log.formatter, colour))
         .with_writer(writer)
         .with_filter(Targets::new().with_default(log.level.min(Level::WARN)).with_target("rowcount", log.level));
     Ok((tracing_subscriber::registry().with(spans).with(lines), Guard { provider }))

@@ -94,8 +94,9 @@ impl Board for MemoryBoard {
             inner.state.collections.insert(collection.id, collection.clone());
             self.post(Event::Collection(Box::new(collection)));
         }
-        for id in forget {
-            inner.state.collections.remove(&id);
+        if !forget.is_empty() {
+            inner.state.collections.retain(|id, _| !forget.contains(id));
+            self.post(Event::Forgotten(forget));
         }
         Ok(Written::Accepted)
     }

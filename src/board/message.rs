@@ -5,6 +5,7 @@ use super::{
     Error, Event, Pending, Resign,
     record::{decode_collection, decode_snapshot, from_us, parse},
 };
+use crate::collection::CollectionId;
 
 /// The event that a message tells; `None` for a kind that this version does not know.
 pub fn decode(message: &[u8]) -> Result<Option<Event>, Error> {
@@ -17,6 +18,7 @@ pub fn decode(message: &[u8]) -> Result<Option<Event>, Error> {
         b"released" => Event::Released(parse("released", text(body)?)?),
         b"snapshot" => Event::Snapshot(Box::new(decode_snapshot(body)?)),
         b"collection" => Event::Collection(Box::new(decode_collection(body)?)),
+        b"forgotten" => Event::Forgotten(decode_forgotten(text(body)?)?),
         b"pending" => Event::Pending(decode_pending(text(body)?)?),
         b"resign" => Event::Resign(decode_resign(text(body)?)?),
         _ => return Ok(None),
@@ -40,6 +42,10 @@ pub fn decode_resign(line: &str) -> Result<Resign, Error> {
     Ok(Resign { epoch: parse("resign epoch", epoch)?, until: from_us(parse("resign until", until_us)?) })
 }
 
+fn decode_forgotten(line: &str) -> Result<Vec<CollectionId>, Error> {
+    line.split(' ').map(|id| parse("forgotten id", id)).collect()
+}
+
 /// The first `N` words; more of them are a newer version's and ignored.
 fn fields<const N: usize>(line: &str) -> Result<[&str; N], Error> {
     let words: Vec<_> = line.split(' ').take(N).collect();
@@ -53,7 +59,6 @@ fn text(body: &[u8]) -> Result<&str, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collection::CollectionId;
 
     #[test]
     fn the_texts_of_the_scripts_are_understood() {
@@ -68,6 +73,8 @@ mod tests {
         };
         let message = format!("pending:{id} 5 3 blobs,tags");
         assert!(matches!(decode(message.as_bytes()), Ok(Some(Event::Pending(told))) if told == pending));
+        let forgotten = format!("forgotten:{id} {id}");
+        assert!(matches!(decode(forgotten.as_bytes()), Ok(Some(Event::Forgotten(ids))) if ids == [id, id]));
         let resign = Resign { epoch: 7, until: from_us(9) };
         assert!(matches!(decode(b"resign:7 9"), Ok(Some(Event::Resign(told))) if told == resign));
     }

@@ -99,6 +99,10 @@ impl Mirror {
                 self.view.collection(*collection);
                 self.prove();
             }
+            Event::Forgotten(ids) => {
+                self.view.forget(&ids);
+                self.prove();
+            }
             Event::Pending(pending) => {
                 self.view.pending(pending);
                 self.prove();

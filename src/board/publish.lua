@@ -25,7 +25,10 @@ for i = 1, count do
   redis.call('HSET', COLLECTIONS, id, collection)
   publish('collection:' .. collection)
 end
+local forgotten = {}
 for i = 7 + 2 * count, #ARGV do
   redis.call('HDEL', COLLECTIONS, ARGV[i])
+  forgotten[#forgotten + 1] = ARGV[i]
 end
+if #forgotten > 0 then publish('forgotten:' .. table.concat(forgotten, ' ')) end
 return { 'ACCEPTED' }

@@ -31,6 +31,8 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 pub struct Subscription {
     config: RedisConfig,
     channel: String,
+    /// `PING_INTERVAL`, but in a test.
+    ping_interval: Duration,
     /// Bounded by `EVENTS_BOUND`: a receiver that lags behind loads.
     events: broadcast::Sender<Event>,
     standing: AtomicBool,
@@ -47,7 +49,13 @@ struct Listener {
 impl Subscription {
     /// A subscription that does not stand yet.
     pub fn new(config: RedisConfig, channel: String) -> Self {
-        Self { config, channel, events: broadcast::Sender::new(EVENTS_BOUND), standing: AtomicBool::new(false) }
+        Self {
+            config,
+            channel,
+            ping_interval: PING_INTERVAL,
+            events: broadcast::Sender::new(EVENTS_BOUND),
+            standing: AtomicBool::new(false),
+        }
     }
 
     /// Where events are posted.
@@ -104,7 +112,7 @@ impl Subscription {
         loop {
             tokio::select! {
                 () = broken.cancelled() => return RedisError::from(io::Error::from(io::ErrorKind::ConnectionReset)),
-                () = tokio::time::sleep(PING_INTERVAL) => {}
+                () = tokio::time::sleep(self.ping_interval) => {}
             }
             match bounded(self.patience(), redis::cmd("PING").exec_async(&mut connection)).await {
                 Ok(()) => self.post(Event::Alive),
@@ -158,4 +166,74 @@ impl Listener {
 
 async fn bounded<T>(patience: Duration, call: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
     timeout(patience, call).await.unwrap_or_else(|_| Err(redis_link::timed_out(patience)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    const TINY: Duration = Duration::from_millis(50);
+
+    /// Answers as Redis does until the subscription stands, and then never again.
+    async fn fall_silent(mut client: TcpStream) {
+        let mut heard = Vec::new();
+        while client.read_buf(&mut heard).await.is_ok_and(|length| length > 0) {
+            let text = String::from_utf8_lossy(&heard).into_owned();
+            for (command, reply) in [
+                ("HELLO", "%0\r\n"),
+                ("LIB-NAME", "+OK\r\n"),
+                ("LIB-VER", "+OK\r\n"),
+                ("SUBSCRIBE", ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
+            ] {
+                if text.contains(command) {
+                    client.write_all(reply.as_bytes()).await.unwrap();
+                }
+            }
+            heard.clear();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subscription_on_which_nothing_would_come_is_found_and_made_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = RedisConfig {
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().unwrap().port(),
+            username: None,
+            password: None,
+            db: 0,
+            dial_timeout: Duration::from_secs(5),
+            read_timeout: TINY,
+            write_timeout: TINY,
+            tls: None,
+        };
+        let server = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(fall_silent(client));
+            }
+        });
+        let subscription = Arc::new(Subscription { ping_interval: TINY, ..Subscription::new(config, "c".to_owned()) });
+        let mut events = subscription.events();
+        let stop = CancellationToken::new();
+        let running = Arc::clone(&subscription);
+        let running = tokio::spawn({
+            let stop = stop.clone();
+            async move { running.run(stop).await }
+        });
+        for stands in [true, false, true] {
+            let event = timeout(Duration::from_secs(20), events.recv()).await.unwrap().unwrap();
+            assert_eq!(matches!(event, Event::Subscribed), stands, "{event:?}");
+            assert_eq!(matches!(event, Event::Unsubscribed), !stands, "{event:?}");
+        }
+        stop.cancel();
+        running.await.unwrap();
+        server.abort();
+    }
 }

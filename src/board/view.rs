@@ -2,6 +2,7 @@
 //! lower epoch or revision, or of the same epoch under another token; no ended collection that runs again.
 
 use std::{
+    cmp::Reverse,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -14,7 +15,6 @@ use tokio::sync::watch;
 use super::{
     Error, Pending, Resign, State,
     record::{from_us, to_us},
-    to_forget,
 };
 use crate::{
     collection::{Collection, CollectionId, CollectionState, Trigger},
@@ -54,7 +54,7 @@ impl Seen {
     pub fn collections_newest_first(&self) -> Vec<Collection> {
         let pending = self.state.pending.as_ref().map(not_begun);
         let mut all: Vec<_> = self.state.collections.values().cloned().chain(pending).collect();
-        all.sort_by(|one, other| other.id.cmp(&one.id));
+        all.sort_by_key(|one| Reverse(one.id));
         all
     }
 
@@ -146,11 +146,16 @@ impl View {
             }
             state.pending.take_if(|pending| pending.id == collection.id);
             state.collections.insert(collection.id, collection);
-            // The holder forgets by the same rule; nobody tells it to the readers.
-            for id in to_forget(state, SystemTime::now()) {
-                state.collections.remove(&id);
-            }
             true
+        });
+    }
+
+    /// Takes collections out.
+    pub(super) fn forget(&self, forgotten: &[CollectionId]) {
+        self.change(|state| {
+            let before = state.collections.len();
+            state.collections.retain(|id, _| !forgotten.contains(id));
+            state.collections.len() < before
         });
     }
 

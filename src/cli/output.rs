@@ -4,8 +4,9 @@ use std::io::{self, Stdout, Write};
 
 use anstream::AutoStream;
 use anyhow::Context;
-use prost::{Message, Name};
+use prost::Name;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use crate::proto::DESCRIPTORS;
 
@@ -62,26 +63,28 @@ impl Output {
     }
 
     /// Writes an answer as one object over several lines.
-    pub fn object<M: Message + Name>(&mut self, message: &M) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(&self.value(message)?).context("cannot write the answer as JSON")?;
+    pub fn object(&mut self, message: &impl Name) -> anyhow::Result<()> {
+        let text = self.json(message, PrettyFormatter::new())?;
         Ok(self.lines([text])?)
     }
 
     /// Writes a message of a stream as one line.
-    pub fn object_line<M: Message + Name>(&mut self, message: &M) -> anyhow::Result<()> {
-        let text = self.value(message)?.to_string();
+    pub fn object_line(&mut self, message: &impl Name) -> anyhow::Result<()> {
+        let text = self.json(message, CompactFormatter)?;
         Ok(self.lines([text])?)
     }
 
-    fn value<M: Message + Name>(&self, message: &M) -> anyhow::Result<serde_json::Value> {
+    /// Fields in the order of their numbers; those that are not set are left out, as grpcurl does.
+    fn json<M: Name>(&self, message: &M, formatter: impl Formatter) -> anyhow::Result<String> {
         let descriptor =
             self.pool.get_message_by_name(&M::full_name()).expect("the descriptors hold every generated message");
         let mut dynamic = DynamicMessage::new(descriptor);
         dynamic.transcode_from(message).context("cannot read the answer")?;
+        let mut text = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
         let options = SerializeOptions::new().stringify_64_bit_integers(false);
-        dynamic
-            .serialize_with_options(serde_json::value::Serializer, &options)
-            .context("cannot write the answer as JSON")
+        dynamic.serialize_with_options(&mut serializer, &options).context("cannot write the answer as JSON")?;
+        Ok(String::from_utf8(text).expect("JSON is written as UTF-8"))
     }
 }
 
@@ -92,13 +95,14 @@ pub fn note(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
     use tonic_types::{ErrorDetails, StatusExt, pb};
 
     use super::*;
     use crate::proto::v1::{Collection, GetRowCountsResponse, Method, RowCount, WatchRowCountsResponse, collection};
 
-    fn json(message: &(impl Message + Name)) -> serde_json::Value {
-        Output::new(Format::Json).value(message).unwrap()
+    fn json(message: &impl Name) -> serde_json::Value {
+        serde_json::from_str(&Output::new(Format::Json).json(message, CompactFormatter).unwrap()).unwrap()
     }
 
     #[test]

@@ -152,13 +152,13 @@ impl<'a> Holding<'a> {
         while let Some(claim) = self.claim() {
             self.act(&claim, trigger);
             trigger = Trigger::Schedule;
-            let wake = self.next_wake(&claim);
+            let wait = self.next_wake(&claim).saturating_since(self.now());
             tokio::select! {
                 () = stop.cancelled() => return self.stop().await,
                 _ = role.changed() => {}
                 _ = view.changed() => {}
                 Some(done) = self.tasks.join_next() => self.take(done),
-                () = sleep(wake.saturating_since(self.now())) => {}
+                () = sleep(wait) => {}
             }
         }
         // The board's records of what was open are cancelled by the next holder; here they only end.

@@ -1,15 +1,14 @@
-//! From settings that are valid by themselves to a `Config` that is valid as a whole: what must hold between settings is
-//! checked here.
+//! From settings that are valid by themselves to a `Config` that is valid as a whole: what must hold between settings
+//! is checked here.
 
 use std::{fmt::Display, net::SocketAddr, str::FromStr};
 
-use crate::catalog::Catalog;
+use crate::{catalog::Catalog, lease_protocol::margin};
 
 use super::{
     Acquire, CollectionConfig, Config, DatabaseConfig, DatabaseTarget, FirstStart, GrpcConfig, HttpConfig, LeaseConfig,
     LogConfig, LogFormatter, RedisConfig, RedisTls, SslMode, TracingConfig, address,
     layers::Layers,
-    margin,
     problems::Problem,
     queries::{self, Defaults},
     settings::Settings,
@@ -81,17 +80,15 @@ pub fn build(settings: &Settings, layers: &mut Layers) -> Config {
 fn lease(settings: &Settings, problems: &mut Vec<Problem>) -> LeaseConfig {
     let (interval, duration) = (settings.duration(INTERVAL), settings.duration(LEASE));
     if settings.are_sound(&[INTERVAL, LEASE]) && duration <= interval {
-        let (lease, interval) = (settings.text(LEASE), settings.described(INTERVAL));
-        let message = format!("{lease} must be longer than {interval}");
-        problems.push(Problem::at(LEASE, message, settings.origin(LEASE)));
+        let (lease, interval) = (settings.valued(LEASE), settings.valued(INTERVAL));
+        problems.push(Problem::of(LEASE, format!("{lease} must be longer than {INTERVAL}, {interval}")));
     }
     let least = duration + margin(duration);
     let given = settings.duration(QUARANTINE);
     if settings.are_sound(&[QUARANTINE, LEASE]) && !given.is_zero() && given < least {
-        let (quarantine, lease) = (settings.text(QUARANTINE), settings.described(LEASE));
-        let message =
-            format!("{quarantine} must be at least {least:?}, the margin added to {lease}; 0s stands for that");
-        problems.push(Problem::at(QUARANTINE, message, settings.origin(QUARANTINE)));
+        let (quarantine, lease) = (settings.valued(QUARANTINE), settings.valued(LEASE));
+        let message = format!("{quarantine} must be 0s, or at least {least:?}: {LEASE}, {lease}, and its margin");
+        problems.push(Problem::of(QUARANTINE, message));
     }
     LeaseConfig {
         enabled: settings.is_on("database.metrics.enabled"),
@@ -117,8 +114,9 @@ fn listeners(settings: &Settings, problems: &mut Vec<Problem>) -> (SocketAddr, S
         addr
     });
     if grpc == http && grpc.port() != 0 {
-        let message = format!("the same address as {}", settings.described("grpc.addr"));
-        problems.push(Problem::at("http.addr", message, settings.origin("http.addr")));
+        let (http, grpc) = (settings.valued("http.addr"), settings.valued("grpc.addr"));
+        problems
+            .push(Problem::of("http.addr", format!("{http} is also grpc.addr, {grpc}; give each a port of its own")));
     }
     (grpc, http)
 }
@@ -152,7 +150,7 @@ fn target(settings: &Settings, needed: bool, problems: &mut Vec<Problem>) -> Dat
     let (cert, key) = ("database.sslcert", "database.sslkey");
     for (path, other) in [(cert, key), (key, cert)] {
         if settings.text(path).is_empty() && !settings.text(other).is_empty() {
-            problems.push(Problem::of(path, format!("is not set, but {} is", settings.described(other))));
+            problems.push(Problem::of(path, format!("is not set, but {other} is, to {}", settings.valued(other))));
         }
     }
     DatabaseTarget::Parts {

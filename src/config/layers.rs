@@ -1,5 +1,5 @@
-//! What was given, layer over layer: a later one replaces what an earlier one gave under the same path. Whether it makes
-//! sense is for `settings` to say.
+//! What was given, layer over layer: a later one replaces what an earlier one gave under the same path. Whether it
+//! makes sense is for `settings` to say.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

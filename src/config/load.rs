@@ -1,5 +1,5 @@
-//! From flags, environment and files to a `Config`, or to everything that is wrong with them. Only here is the process's
-//! environment read.
+//! From flags, environment and files to a `Config`, or to everything that is wrong with them. Only here is the
+//! process's environment read.
 
 use std::{collections::BTreeMap, env, fmt::Write as _, path::PathBuf};
 
@@ -44,6 +44,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Every setting that can be given, in the order of the table, then the queries' keys.
     pub effective: Vec<Effective>,
+    /// Whether colour is welcome on a terminal: NO_COLOR is not set.
+    pub colour: bool,
 }
 
 /// A setting as it holds.
@@ -106,7 +108,8 @@ pub fn load(args: &ServeArgs, env: impl Iterator<Item = (String, String)>) -> Re
         return Err(Problems(layers.problems));
     }
     let effective = effective(&layers.entries, &layers.queries);
-    Ok(Loaded { config, warnings: layers.warnings, effective })
+    let colour = environment.get("NO_COLOR").is_none_or(String::is_empty);
+    Ok(Loaded { config, warnings: layers.warnings, effective, colour })
 }
 
 /// The host's name and a random suffix, so two instances on one host differ, and so does an instance from itself before

@@ -1,6 +1,6 @@
-//! The registry's own config.yml with its own environment, as the lowest layer: `database`, `redis` and `log`, as far as
-//! they mean something here. Everything else in that file is the registry's business. A zero there means "not set", as
-//! it does to the registry.
+//! The registry's own config.yml with its own environment, as the lowest layer: `database`, `redis` and `log`, as far
+//! as they mean something here. Everything else in that file is the registry's business. A zero there means "not
+//! set", as it does to the registry.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Every setting there is, as values: defaults, variables, the check for unknown keys and the listing all come from this
-//! one table, so they cannot drift apart.
+//! Every setting there is, as values: defaults, variables, the check for unknown keys and the listing all come from
+//! this one table, so they cannot drift apart.
 
 use super::kind::Kind;
 

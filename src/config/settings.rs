@@ -1,5 +1,5 @@
-//! The settings that hold, each valid by itself: what was given, or the default where nothing was or where what was given
-//! cannot stand. The readers below rely on that, and take only paths of the table.
+//! The settings that hold, each valid by itself: what was given, or the default where nothing was or where what was
+//! given cannot stand. The readers below rely on that, and take only paths of the table.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -90,9 +90,9 @@ impl Settings {
         self.given.get(path).map_or(Origin::Default, |entry| entry.origin.clone())
     }
 
-    /// `path value (origin)`, for messages that speak of several settings; of no secret.
-    pub fn described(&self, path: &str) -> String {
-        format!("{path}, {} ({})", self.text(path), self.origin(path))
+    /// `value (origin)`, for messages that speak of several settings; of no secret.
+    pub fn valued(&self, path: &str) -> String {
+        format!("{} ({})", self.text(path), self.origin(path))
     }
 
     /// `path (origin)` of each of `paths` that somebody set to something.

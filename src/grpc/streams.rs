@@ -1,11 +1,7 @@
 //! Streams: each sends the newest state when the client is ready for it, so a slow reader skips states and never makes
 //! a queue grow. They end with UNAVAILABLE as soon as the instance stops.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -15,10 +11,7 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::{
-    metrics::rpc::{OpenWatch, RpcMetrics},
-    proto::v1,
-};
+use crate::metrics::rpc::{OpenWatch, RpcMetrics};
 
 use super::{layer::Deadline, status};
 

@@ -162,7 +162,7 @@ impl LeaseMetrics {
     /// The instruments, all known label sets at 0.
     pub fn new(meter: &Meter) -> Self {
         let counter = |name, description| {
-            meter.u64_counter(format!("rowcount_lease_{name}")).with_description(description).build()
+            meter.u64_counter(format!("rowcount_lease_{name}_total")).with_description(description).build()
         };
         let histogram = |name, description, boundaries: &[f64]| {
             meter

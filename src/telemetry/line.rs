@@ -25,6 +25,8 @@ const EXPORTER_PAUSE: Duration = Duration::from_secs(60);
 /// Writes one event as one line.
 pub struct Lines {
     formatter: LogFormatter,
+    /// Of text only.
+    colour: bool,
     /// When the exporter of traces last had a line.
     exporter_line: Mutex<Option<Instant>>,
 }
@@ -40,8 +42,8 @@ struct Fields {
 
 impl Lines {
     /// Lines of this form.
-    pub fn new(formatter: LogFormatter) -> Self {
-        Self { formatter, exporter_line: Mutex::new(None) }
+    pub fn new(formatter: LogFormatter, colour: bool) -> Self {
+        Self { formatter, colour, exporter_line: Mutex::new(None) }
     }
 
     fn is_repetition(&self, target: &str) -> bool {
@@ -75,7 +77,7 @@ where
         let time = humantime::format_rfc3339_millis(SystemTime::now());
         match self.formatter {
             LogFormatter::Json => write_json(&mut writer, meta.level(), time, &fields),
-            LogFormatter::Text => write_text(&mut writer, meta.level(), time, &fields),
+            LogFormatter::Text => write_text(&mut writer, self.colour, meta.level(), time, &fields),
         }
     }
 }
@@ -140,9 +142,15 @@ fn write_json(writer: &mut Writer<'_>, level: &Level, time: impl fmt::Display, f
     writeln!(writer, "}}")
 }
 
-fn write_text(writer: &mut Writer<'_>, level: &Level, time: impl fmt::Display, fields: &Fields) -> fmt::Result {
-    if writer.has_ansi_escapes() {
-        write!(writer, "\x1b[2m{time}\x1b[0m \x1b[{}m{level:>5}\x1b[0m ", colour(level))?;
+fn write_text(
+    writer: &mut Writer<'_>,
+    colour: bool,
+    level: &Level,
+    time: impl fmt::Display,
+    fields: &Fields,
+) -> fmt::Result {
+    if colour {
+        write!(writer, "\x1b[2m{time}\x1b[0m \x1b[{}m{level:>5}\x1b[0m ", colour_code(level))?;
     } else {
         write!(writer, "{time} {level:>5} ")?;
     }
@@ -166,7 +174,7 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='))
 }
 
-fn colour(level: &Level) -> u8 {
+fn colour_code(level: &Level) -> u8 {
     match *level {
         Level::ERROR => 31,
         Level::WARN => 33,

@@ -1,4 +1,5 @@
 //! The ops port over real HTTP.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     net::SocketAddr,

@@ -1,0 +1,202 @@
+//! Every refusal of a value, word for word.
+
+use super::Given;
+
+#[test]
+fn each_wrong_value_is_refused_by_its_path_and_place() {
+    let cases = [
+        ("databse: {host: db}", "databse: no such setting; the nearest is database (file rowcount.yaml:1)"),
+        (
+            "database:\n  metrics:\n    lease_duration: 30s",
+            "database.metrics.lease_duration: no such setting; the nearest is database.metrics.leaseduration (file \
+             rowcount.yaml:3)",
+        ),
+        (
+            "leaseduration: 30s",
+            "leaseduration: no such setting; the nearest is database.metrics.leaseduration (file rowcount.yaml:1)",
+        ),
+        ("database: db", "database: want keys, not a value (file rowcount.yaml:1)"),
+        ("database: {port: [1]}", "database.port: want one value, not a list (file rowcount.yaml:1)"),
+        ("cluster: {name: a}", "cluster: want one value, not keys (file rowcount.yaml:1)"),
+        ("- cluster", "--config: want keys (file rowcount.yaml:1)"),
+        ("cluster: a\ncluster: b", "--config: rowcount.yaml:2: the key cluster is given twice"),
+        ("cluster: [", "--config: rowcount.yaml:1: unclosed bracket '['"),
+        (
+            "database: {metrics: {interval: 10}}",
+            "database.metrics.interval: 10 has no unit; write 10s for seconds, or use ms, m or h (file rowcount.yaml:1)",
+        ),
+        (
+            "database: {metrics: {interval: 50ms}}",
+            "database.metrics.interval: 50ms is too short; the least is 100ms (file rowcount.yaml:1)",
+        ),
+        (
+            "database: {metrics: {interval: 0s}}",
+            "database.metrics.interval: 0s is too short; the least is 100ms (file rowcount.yaml:1)",
+        ),
+        ("collection: {timeout: -5s}", "collection.timeout: -5s is negative (file rowcount.yaml:1)"),
+        (
+            "collection: {timeout: 9000h}",
+            "collection.timeout: 9000h is too long; the most is 8760h (file rowcount.yaml:1)",
+        ),
+        (
+            "collection: {timeout: soon}",
+            "collection.timeout: \"soon\" is not a duration; write it like 10s, 1m30s or 500ms (file rowcount.yaml:1)",
+        ),
+        (
+            "database: {metrics: {interval: 30s}}",
+            "database.metrics.leaseduration: 30s (default) must be longer than database.metrics.interval, 30s (file rowcount.yaml:1)",
+        ),
+        (
+            "lease: {quarantine: 30s}",
+            "lease.quarantine: 30s (file rowcount.yaml:1) must be 0s, or at least 31.5s: database.metrics.leaseduration, 30s \
+             (default), and its margin",
+        ),
+        (
+            "database: {connections: 0}",
+            "database.connections: \"0\" is not a whole number from 1 to 1000 (file rowcount.yaml:1)",
+        ),
+        (
+            "collection: {staleafter: 0}",
+            "collection.staleafter: \"0\" is not a whole number from 1 to 1000000 (file rowcount.yaml:1)",
+        ),
+        ("insecure: yes", "insecure: \"yes\" is neither true nor false (file rowcount.yaml:1)"),
+        ("catalog: some", "catalog: \"some\" is not one of all, registry, none (file rowcount.yaml:1)"),
+        (
+            "grpc: {addr: \":50051\"}",
+            "grpc.addr: :50051 is not loopback and has no TLS; set insecure: true to allow plaintext there (file \
+             rowcount.yaml:1)",
+        ),
+        (
+            "http: {addr: \"0.0.0.0:0\"}",
+            "http.addr: 0.0.0.0:0 is not loopback and has no TLS; set insecure: true to allow plaintext there (file \
+             rowcount.yaml:1)",
+        ),
+        (
+            "http: {addr: \"localhost:50051\"}",
+            "http.addr: localhost:50051 (file rowcount.yaml:1) is also grpc.addr, 127.0.0.1:50051 (default); give each a port \
+             of its own",
+        ),
+        (
+            "grpc: {addr: localhost}",
+            "grpc.addr: want IP:port, localhost:port, or :port for every interface (file rowcount.yaml:1)",
+        ),
+        (
+            "cluster: a b",
+            "cluster: \"a b\" is not a fleet's name; want letters, digits, _, . and - (file rowcount.yaml:1)",
+        ),
+        (
+            "instanceid: a b",
+            "instanceid: \"a b\" is not an instance's name; want at most 128 printable ASCII characters, no spaces (file \
+             rowcount.yaml:1)",
+        ),
+        (
+            "redis: {cache: {addr: redis}}",
+            "redis.cache.addr: want host:port, without a scheme or a user (file rowcount.yaml:1)",
+        ),
+        (
+            "redis: {cache: {addr: [\"a:1\", \"b:1\"]}}",
+            "redis.cache.addr: several addresses (Sentinels, or the nodes of a Cluster) are not available yet; give one \
+             host:port (file rowcount.yaml:1)",
+        ),
+        (
+            "redis: {cache: {mainname: main}}",
+            "redis.cache.mainname: not available yet; leave it out (file rowcount.yaml:1)",
+        ),
+        (
+            "redis: {cache: {sentinelpasswordfile: a}}",
+            "redis.cache.sentinelpasswordfile: not available yet; leave it out (file rowcount.yaml:1)",
+        ),
+        (
+            "grpc: {tls: {certificate: a.pem}}",
+            "grpc.tls.certificate: not available yet; leave it out (file rowcount.yaml:1)",
+        ),
+        (
+            "http: {tls: {clientcas: [a.pem]}}",
+            "http.tls.clientcas: not available yet; leave it out (file rowcount.yaml:1)",
+        ),
+        (
+            "auth: {tokens: [{name: a, tokenfile: b, role: read}]}",
+            "auth.tokens: not available yet; leave it out (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {gauge: {enabled: true}}",
+            "rates.gauge.enabled: not available yet; leave it out (file rowcount.yaml:1)",
+        ),
+        ("rates: {costs: [{method: get}]}", "rates.costs: not available yet; leave it out (file rowcount.yaml:1)"),
+        (
+            "tracing: {endpoint: \"collector:4317\"}",
+            "tracing.endpoint: want http://host:port or https://host:port, without a user (file rowcount.yaml:1)",
+        ),
+        (
+            "database: {sslcert: a.pem}",
+            "database.sslkey: is not set, but database.sslcert is, to a.pem (file rowcount.yaml:1)",
+        ),
+        (
+            "database: {sslmode: verify}",
+            "database.sslmode: \"verify\" is not one of disable, allow, prefer, require, verify-ca, verify-full (file \
+             rowcount.yaml:1)",
+        ),
+        (
+            "database: {password: a, passwordfile: b}",
+            "database.password: give database.password (file rowcount.yaml:1) or database.passwordfile (file \
+             rowcount.yaml:1), not both",
+        ),
+        ("queries: [a]", "queries: want keys, not a value (file rowcount.yaml:1)"),
+        (
+            "queries: {Tags: {table: tags}}",
+            "queries.Tags: \"Tags\" is not a query name: want a lower-case letter, then lower-case letters, digits and \
+             _, at most 63 in all (file rowcount.yaml:1)",
+        ),
+        (
+            "queries: {mine: {tabel: tags, sql: SELECT 1}}",
+            "queries.mine.tabel: no such key of a query; the nearest is table (file rowcount.yaml:1)",
+        ),
+        (
+            "queries: {mine: }",
+            "queries.mine: is no built-in and has neither sql nor table; give one of them (file rowcount.yaml:1)",
+        ),
+        (
+            "queries: {mine: {sql: SELECT 1, table: tags}}",
+            "queries.mine: has both sql and table; give one of them (file rowcount.yaml:1)",
+        ),
+        (
+            "queries: {mine: {sql: \" \"}}",
+            "queries.mine.sql: is empty; give one SELECT that returns one integer (file rowcount.yaml:1)",
+        ),
+        (
+            "queries: {mine: {sql: SELECT 1; DROP TABLE tags}}",
+            "queries.mine.sql: holds more than one statement; give one SELECT that returns one integer (file \
+             rowcount.yaml:1)",
+        ),
+        (
+            "queries: {mine: {table: tags t}}",
+            "queries.mine.table: \"tags t\" is not a table name; want name or schema.name of letters, digits, _ and $ \
+             (file rowcount.yaml:1)",
+        ),
+        (
+            "queries: {tags: {sql: SELECT 1}}",
+            "queries.tags.sql: what a built-in counts is fixed; give your query a name of its own (file \
+             rowcount.yaml:1)",
+        ),
+        (
+            "queries: {tags: {method: followed}}",
+            "queries.tags.method: followed is not available yet; use exact or auto (file rowcount.yaml:1)",
+        ),
+        (
+            "queries: {tags: {method: guess}}",
+            "queries.tags.method: \"guess\" is not one of exact, auto (file rowcount.yaml:1)",
+        ),
+        ("queries: {tags: {cap: 5}}", "queries.tags.cap: not available yet; leave it out (file rowcount.yaml:1)"),
+        (
+            "queries: {tags: {interval: 5}}",
+            "queries.tags.interval: 5 has no unit; write 5s for seconds, or use ms, m or h (file rowcount.yaml:1)",
+        ),
+        (
+            "queries: {tags: {enabled: maybe}}",
+            "queries.tags.enabled: \"maybe\" is neither true nor false (file rowcount.yaml:1)",
+        ),
+    ];
+    for (file, want) in cases {
+        assert_eq!(Given::minimum().file(file).refused(), [want], "{file}");
+    }
+}
