@@ -4,6 +4,7 @@ mod board;
 mod cli;
 mod config;
 mod counting;
+mod demo;
 mod lease;
 mod lease_protocol;
 mod ops;
