@@ -1,7 +1,5 @@
 //! The board: the same promises in memory and in Redis, and what only a store that can fail has to keep.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
-
 use std::{
     collections::BTreeSet,
     sync::Arc,
