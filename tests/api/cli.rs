@@ -18,6 +18,25 @@ use fixed::{ID, server};
 
 mod fixed;
 mod service;
+mod tls;
+
+/// Every command, as in the contract.
+const COMMANDS: [&str; 14] = [
+    "serve",
+    "config",
+    "check",
+    "demo",
+    "counts",
+    "watch",
+    "queries",
+    "lease",
+    "trigger",
+    "collections",
+    "resign",
+    "healthcheck",
+    "completions",
+    "man",
+];
 
 /// No command may take longer; on a busy machine a process alone takes its time.
 const BOUND: Duration = Duration::from_secs(30);
@@ -343,7 +362,7 @@ async fn completions_and_the_manual_name_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, stderr) = run("", &["completions", shell]).await;
         assert_eq!((code, stderr.as_str()), (0, ""));
-        for name in ["counts", "watch", "queries", "lease", "trigger", "collections", "resign", "healthcheck"] {
+        for name in COMMANDS {
             assert!(script.contains(name), "{shell}: {name}");
             assert!(manual.contains(&format!(".TH rowcount-{name} 1")), "{name}");
         }

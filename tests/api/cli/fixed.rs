@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -19,7 +20,11 @@ use rowcount::proto::v1::{
 };
 use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
-use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::MetadataMap,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
 /// Id of its one collection.
@@ -239,17 +244,25 @@ impl RowCountService for Fixed {
 
 /// A server of fixed answers, its URL, and what came with the last call.
 pub async fn server() -> (String, Arc<Mutex<MetadataMap>>) {
+    let (addr, metadata) = serve(Server::builder()).await;
+    (format!("http://{addr}"), metadata)
+}
+
+/// The same over TLS, to clients that a certificate authority vouches for; its port.
+pub async fn tls_server(identity: Identity, client_ca: Certificate) -> (u16, Arc<Mutex<MetadataMap>>) {
+    let tls = ServerTlsConfig::new().identity(identity).client_ca_root(client_ca);
+    let (addr, metadata) = serve(Server::builder().tls_config(tls).unwrap()).await;
+    (addr.port(), metadata)
+}
+
+async fn serve(mut builder: Server) -> (SocketAddr, Arc<Mutex<MetadataMap>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let addr = listener.local_addr().unwrap();
     let fixed = Fixed::default();
     let metadata = fixed.metadata.clone();
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("rowcount.v1.RowCountService", tonic_health::ServingStatus::NotServing).await;
-    tokio::spawn(
-        tonic::transport::Server::builder()
-            .add_service(health)
-            .add_service(RowCountServiceServer::new(fixed))
-            .serve_with_incoming(TcpListenerStream::new(listener)),
-    );
-    (url, metadata)
+    let router = builder.add_service(health).add_service(RowCountServiceServer::new(fixed));
+    tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+    (addr, metadata)
 }
