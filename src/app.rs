@@ -134,11 +134,13 @@ async fn run(
         tasks.spawn("subscription", ends(redis.run_subscription(end_rest.clone())));
     }
     let hints = events.clone();
+    let wishes = view.clone();
     let lease_setup = lease::Setup {
         backend,
         events: board.events(),
         // Nobody listens only while the process stops.
         hint: Box::new(move |revision| _ = hints.send(Event::Revision(revision))),
+        resign: Box::new(move || wishes.now().state.resign),
         config: config.lease.clone(),
         instance_id: config.instance_id.clone(),
         address: advertised(grpc_addr),

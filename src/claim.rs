@@ -75,7 +75,7 @@ pub struct Observation {
     pub remaining: Duration,
     /// Time until new holders are let in.
     pub quarantine_remaining: Duration,
-    /// When the store was heard.
+    /// When the store was heard; the Unix epoch when it never was.
     pub observe_time: SystemTime,
 }
 
@@ -121,7 +121,7 @@ impl Observation {
             lease_duration: Duration::ZERO,
             remaining: Duration::ZERO,
             quarantine_remaining: Duration::ZERO,
-            observe_time: SystemTime::now(),
+            observe_time: SystemTime::UNIX_EPOCH,
         }
     }
 }

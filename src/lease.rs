@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{broadcast, mpsc},
+    sync::{broadcast, mpsc, oneshot},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ pub use handle::LeaseHandle;
 pub use memory::MemoryBackend;
 
 use crate::{
-    board::Event,
+    board::{Event, Resign},
     clock::Clock,
     config::{FirstStart, LeaseConfig},
     lease::{keeper::Keeper, view::View},
@@ -35,6 +35,7 @@ mod holder;
 mod keeper;
 mod memory;
 pub mod redis;
+mod standby;
 mod view;
 
 /// Wishes that wait for the task; whoever finds it full waits.
@@ -72,6 +73,8 @@ pub struct Setup {
     pub events: broadcast::Receiver<Event>,
     /// Told the revision of the snapshot on the board when a reply shows a new one.
     pub hint: Box<dyn Fn(i64) + Send + Sync>,
+    /// The wish to resign that stands on the board, for a holder that missed its message.
+    pub resign: Box<dyn Fn() -> Option<Resign> + Send + Sync>,
     /// How to compete.
     pub config: LeaseConfig,
     /// This instance.
@@ -90,11 +93,11 @@ pub struct Setup {
 #[derive(Debug)]
 enum Wish {
     /// Renew now; the sender is dropped once that was tried.
-    Renew(tokio::sync::oneshot::Sender<()>),
+    Renew(oneshot::Sender<()>),
     /// The holder of this epoch cannot work: let another one try.
     GiveUp(i64),
     /// Release, and do not compete again; the sender is dropped when that is done.
-    Release(tokio::sync::oneshot::Sender<()>),
+    Release(oneshot::Sender<()>),
 }
 
 /// Starts the task. After `stop` it begins no campaign and renews nothing: a claim waits for `LeaseHandle::release`,

@@ -65,7 +65,13 @@ impl Session {
             sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut self.connection).await?;
             self.limit = Some(limit);
         }
-        sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&mut self.connection).await
+        let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&mut self.connection).await;
+        if rows.is_err() {
+            // The server says why before it has cleaned up; whoever hears of the error finds it idle. Should this fail,
+            // the next use of the session will tell.
+            let _ = self.connection.ping().await;
+        }
+        rows
     }
 
     /// Ends it in good order.

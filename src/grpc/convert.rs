@@ -83,7 +83,8 @@ pub fn lease(name: &str, observed: &Observation) -> v1::Lease {
         lease_duration: known(observed.lease_duration),
         remaining_duration: known(observed.remaining),
         quarantine_remaining_duration: known(observed.quarantine_remaining),
-        observe_time: Some(observed.observe_time.into()),
+        // A store that was never heard of was observed at no time.
+        observe_time: (observed.observe_time > SystemTime::UNIX_EPOCH).then(|| observed.observe_time.into()),
     }
 }
 

@@ -10,10 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     claim::{LeaseState, Observation, Role},
     clock::Clock,
-    lease::{
-        Backend, Wish,
-        view::{View, nothing},
-    },
+    lease::{Backend, Wish, view::View},
     lease_protocol::Command,
 };
 
@@ -70,7 +67,7 @@ impl LeaseHandle {
             Ok(answer) => self.view.heard(&answer.standing),
             Err(error) => self.view.failed(&error),
         }
-        self.view.observation().borrow().clone().unwrap_or_else(nothing)
+        self.view.observation().borrow().clone().unwrap_or_else(Observation::unknown)
     }
 
     /// Why the store last did not answer; `None` when it did.

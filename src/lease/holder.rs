@@ -137,6 +137,9 @@ impl Keeper {
             if now >= deadline {
                 return if stopping { End::Released(None) } else { End::Expired };
             }
+            if let Some(wish) = (self.resign)().filter(|wish| wish.epoch == holding.claim.grant.epoch) {
+                return End::Resigned(wish);
+            }
             let wake = if stopping { deadline } else { next.min(deadline) };
             if now < wake {
                 match self.stir(Instant::now() + wake.saturating_since(now), !stopping).await {

@@ -1,5 +1,4 @@
-//! The lease task. Standby: campaign whenever the lease may be free, by message or by timer; holder.rs has the rest.
-//! A lost message costs at most the time that the store said is left.
+//! The lease task: standby.rs, holder.rs, standby.rs, for ever, and here what both need: one pause, one command.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,23 +10,16 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
-use uuid::Uuid;
 
 use crate::{
-    board::Event,
-    claim::{LeaseState, Role},
+    board::{Event, Resign},
+    claim::Role,
     clock::{BootTime, Clock},
-    config::{Acquire as Mode, LeaseConfig},
-    lease::{Backend, Error, Setup, Wish, from_micros, holder::Holding, micros, view::View},
-    lease_protocol::{Acquire, Answer, Command, Reply},
-    metrics::lease::{AcquireResult, LeaseMetrics, WakeupSource},
+    config::LeaseConfig,
+    lease::{Backend, Error, Setup, Wish, view::View},
+    lease_protocol::{Answer, Command, Reply},
+    metrics::lease::LeaseMetrics,
 };
-
-/// Sent this much after the end that the store told, and up to `JITTER_MS` more: waiters do not ask all at once, and
-/// none a moment too early.
-const AFTER: Duration = Duration::from_millis(1);
-const JITTER_MS: u64 = 20;
 
 /// The task and what it remembers from one campaign to the next.
 pub(super) struct Keeper {
@@ -43,6 +35,7 @@ pub(super) struct Keeper {
     /// No more events can come; only timers wake.
     deaf: bool,
     hint: Box<dyn Fn(i64) + Send + Sync>,
+    pub(super) resign: Box<dyn Fn() -> Option<Resign> + Send + Sync>,
     /// The revision last hinted at.
     revision: i64,
     wishes: mpsc::Receiver<Wish>,
@@ -50,22 +43,15 @@ pub(super) struct Keeper {
     _open: mpsc::Sender<Wish>,
     pub(super) stop: CancellationToken,
     /// The largest epoch heard of. Never sinks: a late duplicate with a lower one is refused.
-    floor: i64,
+    pub(super) floor: i64,
     /// By `lease.acquire: once` or by release: does not compete again.
     pub(super) retired: bool,
     /// Does not compete before.
     pub(super) hold_off: Option<BootTime>,
     /// The epoch whose holder was logged as "another instance".
-    denied_by: Option<i64>,
+    pub(super) denied_by: Option<i64>,
     /// When the lease was heard to become free.
-    freed: Option<BootTime>,
-}
-
-/// One bid after another with one token, until one is granted or the campaign is given up.
-struct Campaign {
-    token: String,
-    /// A bid was sent whose answer never came: the store may grant it yet.
-    unanswered: bool,
+    pub(super) freed: Option<BootTime>,
 }
 
 /// What ended a pause.
@@ -78,14 +64,6 @@ pub(super) enum Stir {
     Missed,
 }
 
-/// What a standby does next.
-enum Next {
-    /// Campaign.
-    Bid,
-    /// See who holds the lease now.
-    Look,
-}
-
 // === impl Keeper ===
 
 impl Keeper {
@@ -96,7 +74,8 @@ impl Keeper {
         wishes: mpsc::Receiver<Wish>,
         stop: CancellationToken,
     ) -> Self {
-        let Setup { backend, events, hint, config, instance_id, address, clock, metrics, extended_level } = setup;
+        let Setup { backend, events, hint, resign, config, instance_id, address, clock, metrics, extended_level } =
+            setup;
         Self {
             backend,
             config,
@@ -109,6 +88,7 @@ impl Keeper {
             events,
             deaf: false,
             hint,
+            resign,
             revision: 0,
             wishes,
             _open: open,
@@ -127,157 +107,6 @@ impl Keeper {
             self.hold(holding).await;
         }
         self.view.set_role(Role::Observer);
-    }
-
-    /// Waits for the lease; `None` once stopped.
-    async fn stand_by(&mut self) -> Option<Holding> {
-        let mut campaign = Campaign::new();
-        let mut next = Next::Bid;
-        loop {
-            let competes = self.competes();
-            if !competes && campaign.unanswered {
-                // Never learned its epoch, if it was granted one.
-                self.release(&campaign.token, 0).await;
-                campaign = Campaign::new();
-            }
-            if self.stop.is_cancelled() {
-                return None;
-            }
-            self.show_role();
-            let pause = match next {
-                Next::Bid if competes => match self.bid(&mut campaign).await {
-                    Ok(holding) => return Some(holding),
-                    Err(pause) => pause,
-                },
-                Next::Bid | Next::Look => self.look(competes).await,
-            };
-            // The answer may have ended the competition.
-            self.show_role();
-            next = self.wait(pause).await;
-        }
-    }
-
-    fn show_role(&self) {
-        self.view.set_role(if self.competes() { Role::Standby } else { Role::Observer });
-    }
-
-    fn competes(&self) -> bool {
-        self.config.enabled
-            && !self.retired
-            && !self.stop.is_cancelled()
-            && self.hold_off.is_none_or(|until| self.clock.now() >= until)
-    }
-
-    /// One bid. Without a grant: how long to wait for the next.
-    async fn bid(&mut self, campaign: &mut Campaign) -> Result<Holding, Duration> {
-        let command = Command::Acquire(Acquire {
-            token: campaign.token.clone(),
-            holder: self.instance_id.clone(),
-            address: self.address.clone(),
-            ttl_us: micros(self.config.duration),
-            floor: self.floor,
-        });
-        let sent = self.clock.now();
-        let result = self.ask(&command, self.config.duration / 10).await;
-        self.metrics.acquire(AcquireResult::of(result.as_ref().ok().map(|answer| answer.reply)));
-        let Ok(answer) = result else {
-            campaign.unanswered = true;
-            return Err(self.config.duration / 20);
-        };
-        match answer.reply {
-            Reply::Granted { epoch, until_us, since_us } => {
-                let freed = self.freed.take();
-                let token = std::mem::replace(campaign, Campaign::new()).token;
-                let holding = Holding::new(token, epoch, until_us, since_us, sent, self.config.duration);
-                if !holding.claim.is_current(self.clock.now()) {
-                    self.release(&holding.claim.grant.token, epoch).await;
-                    return Err(Duration::ZERO);
-                }
-                if let Some(freed) = freed {
-                    self.metrics.handover(self.clock.now().saturating_since(freed));
-                }
-                Ok(holding)
-            }
-            Reply::Held { remaining_us } => {
-                self.denied(&answer);
-                Err(after(remaining_us))
-            }
-            Reply::Quarantined { remaining_us } => Err(after(remaining_us)),
-            // The answer has raised the floor.
-            Reply::Stale { .. } => Err(Duration::ZERO),
-            _ => Err(self.config.duration / 20),
-        }
-    }
-
-    /// Sees how the lease stands, and tells how long to wait before the next bid or look.
-    async fn look(&mut self, competes: bool) -> Duration {
-        let ttl = self.config.duration;
-        let Ok(answer) = self.ask(&Command::Status, ttl / 10).await else {
-            return if competes { ttl / 20 } else { ttl };
-        };
-        let standing = answer.standing;
-        match standing.state {
-            LeaseState::Held => after(standing.remaining_us.max(standing.quarantine_us)),
-            LeaseState::Quarantined => after(standing.quarantine_us),
-            _ if competes => Duration::ZERO,
-            _ => ttl,
-        }
-    }
-
-    fn denied(&mut self, answer: &Answer) {
-        // A claim of our own of before, or of a process of our name that died, is no other instance.
-        if answer.standing.holder == self.instance_id {
-            return;
-        }
-        if self.denied_by.replace(answer.standing.epoch) != Some(answer.standing.epoch) {
-            info!(
-                holder = answer.standing.holder,
-                epoch = answer.standing.epoch,
-                "database row count metrics lock already obtained by another instance"
-            );
-        }
-        self.retired |= self.config.acquire == Mode::Once;
-    }
-
-    /// Waits for the time to bid or look.
-    async fn wait(&mut self, pause: Duration) -> Next {
-        let now = self.clock.now();
-        let hold_off = self.hold_off.map(|until| until.saturating_since(now)).filter(|left| !left.is_zero());
-        let until = Instant::now() + hold_off.map_or(pause, |left| left.min(pause));
-        loop {
-            match self.stir(until, true).await {
-                Stir::Stop => return Next::Bid,
-                Stir::Timer => {
-                    self.metrics.wakeup(WakeupSource::Timer);
-                    return Next::Bid;
-                }
-                Stir::Missed | Stir::Event(Event::Subscribed) => {
-                    self.metrics.wakeup(WakeupSource::Subscribed);
-                    return Next::Bid;
-                }
-                Stir::Event(Event::Released(epoch)) => {
-                    self.floor = self.floor.max(epoch);
-                    self.freed = Some(self.clock.now());
-                    self.metrics.wakeup(WakeupSource::Released);
-                    return Next::Bid;
-                }
-                Stir::Event(Event::Granted(epoch)) => {
-                    self.floor = self.floor.max(epoch);
-                    self.freed = None;
-                    if self.view.observation().borrow().as_ref().is_none_or(|last| last.epoch != epoch) {
-                        self.metrics.wakeup(WakeupSource::Granted);
-                        return Next::Look;
-                    }
-                }
-                Stir::Event(Event::Snapshot(snapshot)) => self.floor = self.floor.max(snapshot.epoch),
-                Stir::Event(Event::Unsubscribed) => self.view.doubt(),
-                Stir::Wish(Wish::Release(_done)) => {
-                    self.retired = true;
-                    return Next::Bid;
-                }
-                Stir::Event(_) | Stir::Wish(_) => {}
-            }
-        }
     }
 
     /// Sleeps until something happens.
@@ -334,16 +163,4 @@ impl Keeper {
         }
         None
     }
-}
-
-// === impl Campaign ===
-
-impl Campaign {
-    fn new() -> Self {
-        Self { token: Uuid::new_v4().to_string(), unanswered: false }
-    }
-}
-
-fn after(remaining_us: i64) -> Duration {
-    from_micros(remaining_us) + AFTER + Duration::from_millis(fastrand::u64(0..=JITTER_MS))
 }

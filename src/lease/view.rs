@@ -6,7 +6,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::watch;
@@ -88,23 +88,6 @@ impl View {
     /// Never locked across an await.
     fn error(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What stands when the store was never heard.
-pub(super) fn nothing() -> Observation {
-    Observation {
-        state: LeaseState::Unknown,
-        holder: String::new(),
-        holder_address: String::new(),
-        epoch: 0,
-        acquire_time: None,
-        renew_time: None,
-        expire_time: None,
-        lease_duration: Duration::ZERO,
-        remaining: Duration::ZERO,
-        quarantine_remaining: Duration::ZERO,
-        observe_time: UNIX_EPOCH,
     }
 }
 

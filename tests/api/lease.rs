@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -18,7 +18,7 @@ use rowcount::{
     claim::{Claim, LeaseState, Role},
     clock::{BootTime, Clock, SystemClock},
     config::{Acquire, FirstStart, LeaseConfig, RedisConfig},
-    demo::redis::RedisServer,
+    demo::redis::{RedisOptions, RedisServer},
     lease::{self, LeaseHandle, MemoryBackend, Setup, redis::RedisBackend},
     memory_store::MemoryStore,
     metrics::lease::LeaseMetrics,
@@ -47,6 +47,8 @@ struct Instance {
     relay: JoinHandle<()>,
     events: broadcast::Sender<Event>,
     clock: Arc<JumpClock>,
+    /// What stands on the board.
+    resign: Arc<Mutex<Option<Resign>>>,
     stop: CancellationToken,
 }
 
@@ -61,10 +63,13 @@ impl Instance {
         let relay = relay(server, &keys, events.clone()).await;
         let clock = Arc::new(JumpClock::default());
         let stop = CancellationToken::new();
+        let resign = Arc::<Mutex<Option<Resign>>>::default();
+        let read = resign.clone();
         let setup = Setup {
             backend: Arc::new(RedisBackend::new(&redis_config(server), &keys, &config)),
             events: events.subscribe(),
             hint: Box::new(|_| {}),
+            resign: Box::new(move || *read.lock().unwrap()),
             config,
             instance_id: name.to_owned(),
             address: format!("{name}:1"),
@@ -73,7 +78,7 @@ impl Instance {
             extended_level: tracing::Level::DEBUG,
         };
         let (handle, task) = lease::spawn(setup, stop.clone());
-        Self { handle, task, relay, events, clock, stop }
+        Self { handle, task, relay, events, clock, resign, stop }
     }
 
     fn claim(&self) -> Option<Claim> {
@@ -344,6 +349,38 @@ async fn who_resigns_stays_out_for_the_hold_off() {
 }
 
 #[tokio::test]
+async fn a_wish_to_resign_is_obeyed_though_its_message_was_lost() {
+    let server = RedisServer::start().await.unwrap();
+    let alice = Instance::start(&server, "alice").await;
+    let epoch = alice.holds().await.grant.epoch;
+    *alice.resign.lock().unwrap() = Some(Resign { epoch, until: SystemTime::now() });
+    until("a later claim", async || alice.claim().is_some_and(|claim| claim.grant.epoch > epoch)).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_restarts_empty_takes_the_holder_back_in() {
+    let mut server = RedisServer::start().await.unwrap();
+    let alice = Instance::start(&server, "alice").await;
+    let claim = alice.holds().await;
+    server.kill().await.unwrap();
+    server.restart().await.unwrap();
+    until("the reclaim", async || alice.handle.status(None).await.state == LeaseState::Held).await;
+    assert_eq!(alice.handle.status(None).await.epoch, claim.grant.epoch);
+    assert_eq!((alice.claim().unwrap().grant, alice.handle.acquire_count()), (claim.grant, 1));
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_ask_for_info_is_told_so() {
+    let options =
+        RedisOptions { config: vec!["user default on nopass ~* &* +@all -info".into()], ..Default::default() };
+    let server = RedisServer::start_with(options).await.unwrap();
+    let alice = Instance::start(&server, "alice").await;
+    until("an error", async || alice.handle.last_error().is_some()).await;
+    let error = alice.handle.last_error().unwrap();
+    assert!(error.contains("give the user of redis.cache the commands +info and +time"), "{error}");
+}
+
+#[tokio::test]
 async fn a_holder_gives_up_only_when_another_one_listens() {
     let server = RedisServer::start().await.unwrap();
     let alice = Instance::start(&server, "alice").await;
@@ -381,6 +418,7 @@ async fn a_lease_in_memory_is_granted_at_once_and_released() {
         backend: Arc::new(MemoryBackend::new(Arc::new(MemoryStore::new(clock.clone())), &config)),
         events: events.subscribe(),
         hint: Box::new(|_| {}),
+        resign: Box::new(|| None),
         config,
         instance_id: "alice".to_owned(),
         address: String::new(),
