@@ -13,6 +13,7 @@ use rowcount::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -76,6 +77,12 @@ impl Fleet {
     /// Runs SQL on the counted database.
     pub async fn sql(&self, sql: &str) {
         self.postgres.execute("registry", sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The number that SQL on the counted database gives.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        let mut connection = PgConnection::connect(&self.postgres.url("registry")).await.expect("PostgreSQL listens");
+        sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// Starts an instance and waits until it listens.
@@ -210,6 +217,11 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
         assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A span as protobuf has it.
+pub fn span(span: Duration) -> prost_types::Duration {
+    span.try_into().expect("a short span")
 }
 
 /// The value of one series of a page; `series` is its name with labels as printed.
