@@ -133,7 +133,13 @@ impl Fleet {
 impl Instance {
     /// A client of this instance.
     pub async fn client(&self) -> RowCountServiceClient<Channel> {
-        RowCountServiceClient::connect(format!("http://{}", self.grpc)).await.expect("the instance listens")
+        RowCountServiceClient::new(self.channel().await)
+    }
+
+    /// A connection of its own, for a client of another service.
+    pub async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.grpc)).expect("an address");
+        endpoint.connect().await.expect("the instance listens")
     }
 
     /// GetRowCounts of everything.

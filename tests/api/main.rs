@@ -19,4 +19,5 @@ mod secrets;
 mod shutdown;
 mod streams;
 mod telemetry;
+mod tools;
 mod trigger;

@@ -17,7 +17,7 @@ mod listing;
 mod waiting;
 
 /// Longer than any wait here should be.
-const LONG: Duration = Duration::from_secs(25);
+pub const LONG: Duration = Duration::from_secs(25);
 
 /// `pass` returns as soon as nothing lies in the gate. Whoever waits there has its snapshot already.
 const SCHEMA: &str = "
@@ -32,7 +32,7 @@ const CLOSE_GATE: &str = "INSERT INTO gate VALUES (true)";
 const OPEN_GATE: &str = "DELETE FROM gate";
 
 /// Two queries over the table `calls`: `calls`, and `gated`, which ends only while the gate is open.
-async fn fleet() -> Fleet {
+pub async fn fleet() -> Fleet {
     let mut fleet = Fleet::servers().await;
     fleet.sql(SCHEMA).await;
     for (variable, value) in [
@@ -52,7 +52,7 @@ async fn fleet() -> Fleet {
 }
 
 /// The holder, once everything was counted a first time: nothing runs any more.
-async fn settled<'a>(fleet: &Fleet, instances: &[&'a Instance]) -> &'a Instance {
+pub async fn settled<'a>(fleet: &Fleet, instances: &[&'a Instance]) -> &'a Instance {
     let holder = fleet.holder(instances).await;
     let done = r#"rowcount_collections_total{result="succeeded",trigger="leadership"}"#;
     eventually("the first collection ends", async || {
@@ -63,7 +63,7 @@ async fn settled<'a>(fleet: &Fleet, instances: &[&'a Instance]) -> &'a Instance 
 }
 
 /// A call for `names`, everything when there are none.
-fn request(names: &[&str], wait: Duration) -> v1::TriggerCollectionRequest {
+pub fn request(names: &[&str], wait: Duration) -> v1::TriggerCollectionRequest {
     v1::TriggerCollectionRequest {
         request_id: String::new(),
         query_names: names.iter().map(ToString::to_string).collect(),
@@ -71,9 +71,12 @@ fn request(names: &[&str], wait: Duration) -> v1::TriggerCollectionRequest {
     }
 }
 
-type Client = RowCountServiceClient<Channel>;
+pub type Client = RowCountServiceClient<Channel>;
 
-async fn trigger(client: &mut Client, request: v1::TriggerCollectionRequest) -> Result<(v1::Collection, bool), Status> {
+pub async fn trigger(
+    client: &mut Client,
+    request: v1::TriggerCollectionRequest,
+) -> Result<(v1::Collection, bool), Status> {
     let answer = client.trigger_collection(request).await?.into_inner();
     Ok((answer.collection.expect("an answer has a collection"), answer.joined))
 }
