@@ -21,4 +21,5 @@ mod secrets;
 mod shutdown;
 mod streams;
 mod telemetry;
+mod tools;
 mod trigger;
