@@ -101,7 +101,6 @@ impl Counting {
                 complete_until_time: None,
             })
         });
-        let outcome = outcome.map_err(|failure| if query.builtin { failure } else { of_users(failure) });
         Run { outcome, attempt_time: ran.attempt_time, duration: ran.duration }
     }
 
@@ -142,13 +141,5 @@ impl Counting {
     /// has no backend of ours, unless it does not answer.
     pub async fn close(&self) {
         self.pool.close().await;
-    }
-}
-
-/// Only a built-in may lack its table.
-fn of_users(failure: Failure) -> Failure {
-    match failure.reason {
-        FailureReason::TableMissing => Failure { reason: FailureReason::Sql, ..failure },
-        _ => failure,
     }
 }

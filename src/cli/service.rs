@@ -11,7 +11,7 @@ use crate::{
     board::{Board, redis::RedisBoard},
     config::{self, Config, Loaded, Problems, ServeArgs},
     counting::Counting,
-    failure::{Failure, FailureReason},
+    failure::Failure,
 };
 
 use super::{
@@ -106,7 +106,7 @@ async fn connect(config: &Config) -> Vec<Checked> {
                 let run = counting.count(query, query.timeout, &CancellationToken::new()).await;
                 match run.outcome {
                     Ok(reading) => Ok(format!("{} rows", text::number(reading.value))),
-                    Err(failure) if failure.reason == FailureReason::TableMissing => {
+                    Err(failure) if !query.is_failed_by(failure.reason) => {
                         Ok(format!("not counted: {}", failure.message))
                     }
                     Err(failure) => Err(line(&failure)),
