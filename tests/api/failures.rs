@@ -111,7 +111,10 @@ async fn a_locked_table_fails_alone_leaves_nobody_waiting_and_is_counted_again_w
     let stuck = async {
         for _ in 0..4 {
             let collection = trigger(&instance, &["locked"]).await;
-            assert_eq!((collection.state(), &*collection.failed_query_names), (State::Failed, &["locked".to_owned()][..]));
+            assert_eq!(
+                (collection.state(), &*collection.failed_query_names),
+                (State::Failed, &["locked".to_owned()][..])
+            );
             let waiting = backends(&mut admin, "wait_event_type = 'Lock'").await;
             assert_eq!(waiting, 0, "whoever queued behind us would wait for us");
         }
@@ -243,7 +246,10 @@ async fn whatever_is_no_count_is_told_under_its_reason_and_is_never_a_number() {
         let (got_code, got_reason, got) = told(count.error.as_ref().unwrap());
         assert_eq!((got_code, &*got_reason), (code, reason), "{sql}");
         assert!(got.contains(message), "{sql}: {got}");
-        assert_eq!((count.row_count, count.observe_time, count.lower_bound, count.upper_bound), (None, None, None, None));
+        assert_eq!(
+            (count.row_count, count.observe_time, count.lower_bound, count.upper_bound),
+            (None, None, None, None)
+        );
         let page = instance.metrics().await;
         assert!(failures(&page, name, &reason.to_lowercase()) >= 1.0, "{page}");
         assert_eq!(rows(&page, name), None, "{sql}");
@@ -286,7 +292,9 @@ async fn a_slow_query_skips_its_own_ticks_and_delays_nobody() {
         let (mut most, mut looks, mut stuck) = (0, 0, 0);
         eventually("two slow runs", async || {
             most = most.max(backends(&mut admin, ours).await);
-            stuck += backends(&mut other, "query LIKE '%pg_sleep(3)%' AND state = 'active' AND pid <> pg_backend_pid()").await;
+            stuck +=
+                backends(&mut other, "query LIKE '%pg_sleep(3)%' AND state = 'active' AND pid <> pg_backend_pid()")
+                    .await;
             looks += 1;
             let page = instance.metrics().await;
             let runs = sample(&page, r#"registry_database_queries_total{name="count_slow"}"#);
@@ -308,6 +316,7 @@ async fn a_slow_query_skips_its_own_ticks_and_delays_nobody() {
     assert!(skipped(&page, "slow") >= 10.0, "{page}");
     let count = counted(&instance, "slow").await;
     assert_eq!(count.row_count, Some(3));
-    let runs = |name: &str| sample(&page, &format!(r#"registry_database_queries_total{{name="count_{name}"}}"#)).unwrap();
+    let runs =
+        |name: &str| sample(&page, &format!(r#"registry_database_queries_total{{name="count_{name}"}}"#)).unwrap();
     assert!(runs("fast") >= 5.0 * runs("slow"), "{page}");
 }
