@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    process::{ExitStatus, Stdio},
+    process::{ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use prost::Message;
 use rowcount::{
     demo::{postgres::PostgresServer, redis::RedisServer, schema},
     proto::v1::{self, row_count_service_client::RowCountServiceClient},
@@ -19,7 +20,8 @@ use tokio::{
     net::TcpStream,
     process::{Child, Command},
 };
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
+use tonic_types::pb;
 
 /// Long enough for a loaded machine; nothing waits for it but a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -112,6 +114,14 @@ impl Fleet {
         instance
     }
 
+    /// Runs a command of the binary with the settings of the fleet, to its end.
+    pub async fn run(&self, args: &[&str], settings: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rowcount"));
+        command.args(args).env_clear().envs(&self.settings).envs(settings.iter().copied()).stdin(Stdio::null());
+        let output = command.kill_on_drop(true).output();
+        tokio::time::timeout(PATIENCE, output).await.expect("the command ends").expect("the binary starts")
+    }
+
     /// Whoever of `instances` holds the lease by its own metrics, as soon as exactly one does and has counted.
     pub async fn holder<'a>(&self, instances: &[&'a Instance]) -> &'a Instance {
         eventually("one instance holds and exports rows", async || {
@@ -140,6 +150,11 @@ impl Instance {
     pub async fn channel(&self) -> Channel {
         let endpoint = Channel::from_shared(format!("http://{}", self.grpc)).expect("an address");
         endpoint.connect().await.expect("the instance listens")
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// GetRowCounts of everything.
@@ -228,6 +243,14 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
 /// A span as protobuf has it.
 pub fn span(span: Duration) -> prost_types::Duration {
     span.try_into().expect("a short span")
+}
+
+/// Code, reason and message of an error that is part of an answer.
+pub fn told(error: &pb::Status) -> (Code, String, String) {
+    let info = error.details.iter().find(|detail| detail.type_url.ends_with("google.rpc.ErrorInfo"));
+    let info = pb::ErrorInfo::decode(&*info.expect("an ErrorInfo").value).expect("it decodes");
+    assert_eq!(info.domain, "rowcount.v1");
+    (Code::from(error.code), info.reason, error.message.clone())
 }
 
 /// The value of one series of a page; `series` is its name with labels as printed.
