@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rowcount::proto::v1;
 use tokio::task::JoinSet;
 
-use crate::fleet::{Instance, http_get, sample};
+use crate::fleet::{Instance, eventually, http_get, sample};
 
 /// Between two scrapes of one instance.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -29,8 +30,8 @@ struct Sighting {
 // === impl Witness ===
 
 impl Witness {
-    /// Begins to scrape these instances, whether or not they answer.
-    pub fn of(instances: &[&Instance]) -> Self {
+    /// Begins to scrape these instances, whether or not they answer; returns when one was seen with rows.
+    pub async fn of(instances: &[&Instance]) -> Self {
         let (mut scrapers, seen) = (JoinSet::new(), Arc::<Mutex<Vec<_>>>::default());
         for instance in instances {
             let (id, addr, seen) = (instance.id.clone(), instance.http.clone(), seen.clone());
@@ -46,17 +47,18 @@ impl Witness {
                 }
             });
         }
+        eventually("somebody shows rows", async || (!seen.lock().unwrap().is_empty()).then_some(())).await;
         Self { scrapers, seen }
     }
 
-    /// How often this instance was seen with rows of this epoch.
-    pub fn sightings_of(&self, id: &str, epoch: i64) -> usize {
-        let seen = self.seen.lock().unwrap();
-        seen.iter().filter(|sighting| sighting.id == id && sighting.epoch == epoch as f64).count()
-    }
-
-    /// Those who showed rows, in the order of their epochs; fails when one of them did while a later one already did.
-    pub fn exporters(self) -> Vec<String> {
+    /// Those who showed rows, in the order of their epochs, as soon as the holder of `last` does; fails when one of them
+    /// did while a later one already did.
+    pub async fn exporters(self, last: &v1::Lease) -> Vec<String> {
+        let is_last = |seen: &Sighting| seen.id == last.holder_id && seen.epoch == last.epoch as f64;
+        eventually("the last holder is seen with rows", async || {
+            self.seen.lock().unwrap().iter().any(is_last).then_some(())
+        })
+        .await;
         drop(self.scrapers);
         let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
         seen.sort_by(|a, b| a.epoch.total_cmp(&b.epoch));
