@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     process::{ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use rowcount::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -81,10 +82,11 @@ impl Fleet {
         self.postgres.execute("registry", sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// The number that SQL on the counted database gives.
-    pub async fn number(&self, sql: &'static str) -> i64 {
-        let mut connection = PgConnection::connect(&self.postgres.url("registry")).await.expect("PostgreSQL listens");
-        sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    /// The integer that a query on the counted database returns.
+    pub async fn scalar(&self, sql: &str) -> i64 {
+        let mut connection = PgConnection::connect(&self.postgres.url("registry")).await.expect("the database answers");
+        let value = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await;
+        value.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// Starts an instance and waits until it listens.
@@ -183,14 +185,7 @@ impl Instance {
 
     /// Status and body of a page of the ops port.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.http).await.expect("the ops port listens");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("the ops port reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("the ops port answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
-        (status, body.to_owned())
+        http_get(&self.http, path).await.expect("the ops port answers")
     }
 
     /// Every line logged so far.
@@ -226,6 +221,18 @@ impl Instance {
     pub async fn exit(&mut self) -> ExitStatus {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("it can be waited for")
     }
+}
+
+/// Status and body of a page at `addr`; an error when nobody answers there.
+pub async fn http_get(addr: &str, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(addr).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+    Ok((status, body.to_owned()))
 }
 
 /// The value of `probe` as soon as it has one; fails with `what` when it has none for too long.
