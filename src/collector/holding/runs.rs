@@ -1,17 +1,24 @@
 //! Runs: from the wish to a count, and to the end of the collections that wanted it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use tokio::time::timeout;
 use tracing::{Instrument, debug};
 
 use crate::{
-    collection::Collection,
+    collection::{Collection, CollectionState},
     counting::Run,
     failure::{Failure, FailureReason},
     query::{Query, Source},
 };
 
 use super::{Done, Holding};
+
+/// After so many collections in a row that found the database out of reach another instance may try.
+const UNABLE_AFTER: u32 = 3;
+
+/// Cancelled runs get this long to tell their outcome.
+const LAST_OUTCOMES: Duration = Duration::from_millis(50);
 
 impl Holding<'_> {
     pub(super) fn start_runs(&mut self, time_left: Duration) {
@@ -21,10 +28,19 @@ impl Holding<'_> {
             let span = self.spans.of(self.plan.run_is_for(&query.name));
             let run = async move {
                 let began = tokio::time::Instant::now();
+                let attempt_time = SystemTime::now();
                 let estimate = match (&query.source, rows) {
                     // Nobody knows how large it is: ask the planner, so that a count that fails is not tried again
                     // at the pace of a small table.
-                    (Source::Table(table), None) => counting.estimate_rows(table, time_left, &cancel).await.ok(),
+                    (Source::Table(table), None) => match counting.estimate_rows(table, time_left, &cancel).await {
+                        Ok(rows) => Some(rows),
+                        // A database that is out of reach need not be waited for twice.
+                        Err(failure) if is_final(&failure) => {
+                            let run = Run { outcome: Err(failure), attempt_time, duration: began.elapsed() };
+                            return Done::Run { query, estimate: None, run };
+                        }
+                        Err(_) => None,
+                    },
                     (_, rows) => rows,
                 };
                 let run = counting.count(&query, time_left.saturating_sub(began.elapsed()), &cancel).await;
@@ -79,19 +95,55 @@ impl Holding<'_> {
         self.collector.metrics.collector.collection_ended(&collection, duration);
         self.report.ended(&collection);
         self.spans.ended(&collection);
+        self.give_up_if_unable(&collection);
         self.last_collection = Some(collection.id);
         let now = self.now();
         self.outbox.collection(collection, now);
+    }
+
+    /// Lets another instance try when this one cannot reach the database. A query that is wrong would be wrong there
+    /// too, so only the connection counts.
+    fn give_up_if_unable(&mut self, collection: &Collection) {
+        let is_out_of_reach =
+            collection.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::Connection);
+        match collection.state {
+            CollectionState::Failed if is_out_of_reach => self.out_of_reach += 1,
+            CollectionState::Cancelled => {}
+            _ => self.out_of_reach = 0,
+        }
+        if self.out_of_reach == UNABLE_AFTER {
+            self.out_of_reach = 0;
+            let lease = self.collector.lease.clone();
+            self.tasks.spawn(async move {
+                lease.give_up().await;
+                Done::Told
+            });
+        }
     }
 
     /// Ends what runs, on the server too.
     pub(super) async fn end_runs(&mut self, why: &str) {
         self.cancel_runs.cancel();
         debug!(why, runs = self.tasks.len(), "Ending the runs in progress");
-        self.tasks.shutdown().await;
         let failure = Failure::new(FailureReason::Cancelled, why);
         for collection in self.plan.cancel_all(&failure) {
             self.ended(collection);
         }
+        // A cancelled run returns at once, and its outcome counts; what else is under way is not waited for.
+        let outcomes = async {
+            while let Some(done) = self.tasks.join_next().await {
+                if let Ok(Done::Run { query, estimate, run }) = done {
+                    self.run_ended(&query, estimate, run);
+                }
+            }
+        };
+        // Whether all came or not, the rest is aborted.
+        _ = timeout(LAST_OUTCOMES, outcomes).await;
+        self.tasks.shutdown().await;
     }
+}
+
+/// Whether a count that followed would end alike.
+fn is_final(failure: &Failure) -> bool {
+    matches!(failure.reason, FailureReason::Connection | FailureReason::Cancelled)
 }
