@@ -27,6 +27,7 @@ mod outbox;
 pub mod pace;
 mod plan;
 mod report;
+mod spans;
 
 /// Everything that counting under a claim needs.
 pub struct Collector {

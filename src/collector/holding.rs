@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, warn};
 
 use crate::{
     board::{self, Begun, Pending, Publication, Written},
@@ -25,6 +25,7 @@ use super::{
     outbox::{Batch, Outbox},
     plan::Plan,
     report::Report,
+    spans::Spans,
 };
 
 /// Between tries while the board does not answer.
@@ -47,6 +48,7 @@ pub struct Holding<'a> {
     last_collection: Option<CollectionId>,
     outbox: Outbox,
     report: Report,
+    spans: Spans,
     /// Runs, and at most one write and one begin. Each is bounded in time by what it calls.
     tasks: JoinSet<Done>,
     is_writing: bool,
@@ -99,6 +101,7 @@ impl<'a> Holding<'a> {
             last_collection: None,
             outbox: Outbox::default(),
             report: Report::new(collector.collected_level),
+            spans: Spans::default(),
             tasks: JoinSet::new(),
             is_writing: false,
             is_beginning: false,
@@ -239,6 +242,7 @@ impl<'a> Holding<'a> {
 
     fn open(&mut self, collection: Collection, now: BootTime) {
         self.collector.metrics.collector.collection_began();
+        self.spans.began(&collection);
         self.outbox.collection(collection.clone(), now);
         if let Some(done) = self.plan.open(collection) {
             self.ended(done);
@@ -268,7 +272,7 @@ impl<'a> Holding<'a> {
         while let Some((query, rows)) = self.plan.start_next() {
             let counting = self.collector.counting.clone();
             let cancel = self.cancel_runs.clone();
-            let span = info_span!("count", query_name = query.name.as_str());
+            let span = self.spans.of(self.plan.run_is_for(&query.name));
             let run = async move {
                 let began = tokio::time::Instant::now();
                 let estimate = match (&query.source, rows) {
@@ -375,6 +379,7 @@ impl<'a> Holding<'a> {
         let duration = collection.end_time.and_then(|end| end.duration_since(began).ok()).unwrap_or_default();
         self.collector.metrics.collector.collection_ended(&collection, duration);
         self.report.ended(&collection);
+        self.spans.ended(&collection);
         self.last_collection = Some(collection.id);
         let now = self.now();
         self.outbox.collection(collection, now);

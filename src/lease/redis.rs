@@ -47,7 +47,11 @@ impl RedisBackend {
 
 #[async_trait]
 impl Backend for RedisBackend {
-    #[instrument(name = "lease_command", skip_all, fields(db.system.name = "redis", otel.name))]
+    #[instrument(
+        name = "lease_command",
+        skip_all,
+        fields(db.system.name = "redis", otel.kind = "client", otel.name, otel.status_code)
+    )]
     async fn ask(&self, command: &Command, timeout: Duration) -> Result<Answer, Error> {
         let (link, script, name) = match command {
             Command::Acquire(_) => (&self.claims, &self.acquire, "lease acquire"),
@@ -58,7 +62,11 @@ impl Backend for RedisBackend {
         tracing::Span::current().record("otel.name", name);
         let args = arguments(self.rules, command);
         let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
-        answer(link.run(script, &args, timeout).await.map_err(|error| unavailable(&error))?)
+        let answered = link.run(script, &args, timeout).await.map_err(|error| unavailable(&error)).and_then(answer);
+        if answered.is_err() {
+            tracing::Span::current().record("otel.status_code", "ERROR");
+        }
+        answered
     }
 
     async fn reset(&self) {

@@ -14,6 +14,7 @@ use rowcount::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -80,6 +81,12 @@ impl Fleet {
         self.postgres.execute("registry", sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
+    /// The number that SQL on the counted database gives.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        let mut connection = PgConnection::connect(&self.postgres.url("registry")).await.expect("PostgreSQL listens");
+        sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
     /// Starts an instance and waits until it listens.
     pub async fn instance(&self, id: &str) -> Instance {
         self.instance_with(id, &[]).await
@@ -136,7 +143,13 @@ impl Fleet {
 impl Instance {
     /// A client of this instance.
     pub async fn client(&self) -> RowCountServiceClient<Channel> {
-        RowCountServiceClient::connect(format!("http://{}", self.grpc)).await.expect("the instance listens")
+        RowCountServiceClient::new(self.channel().await)
+    }
+
+    /// A connection of its own, for a client of another service.
+    pub async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.grpc)).expect("an address");
+        endpoint.connect().await.expect("the instance listens")
     }
 
     /// Process id.
@@ -233,6 +246,11 @@ pub fn told(error: &pb::Status) -> (Code, String, String) {
     let info = pb::ErrorInfo::decode(&*info.expect("an ErrorInfo").value).expect("it decodes");
     assert_eq!(info.domain, "rowcount.v1");
     (Code::from(error.code), info.reason, error.message.clone())
+}
+
+/// A span as protobuf has it.
+pub fn span(span: Duration) -> prost_types::Duration {
+    span.try_into().expect("a short span")
 }
 
 /// The value of one series of a page; `series` is its name with labels as printed.
