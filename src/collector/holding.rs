@@ -37,6 +37,9 @@ const IDLE_WAIT: Duration = Duration::from_secs(60);
 /// The last words of a stopping holder get this long.
 const LAST_WRITE: Duration = Duration::from_millis(400);
 
+/// After so many collections in a row with which everything fails another instance may try: it may reach the database.
+const GIVE_UP_AFTER: u32 = 3;
+
 /// What is counted under one grant.
 pub struct Holding<'a> {
     collector: &'a Collector,
@@ -59,14 +62,27 @@ pub struct Holding<'a> {
     next_request: BootTime,
     /// Whether the board refused the last write: told once.
     board_fails: bool,
+    /// Collections since anything succeeded.
+    failed_in_a_row: u32,
 }
 
 /// A task that ended.
 enum Done {
-    Run { query: Query, estimate: Option<i64>, run: Run },
-    Write { batch: Batch, result: Result<Written, board::Error> },
-    Begin { running: Collection, result: Result<Begun, board::Error> },
-    Renewal,
+    Run {
+        query: Query,
+        estimate: Option<i64>,
+        run: Run,
+    },
+    Write {
+        batch: Batch,
+        result: Result<Written, board::Error>,
+    },
+    Begin {
+        running: Collection,
+        result: Result<Begun, board::Error>,
+    },
+    /// A wish of ours was heard by the lease.
+    Wish,
 }
 
 // === impl Holding ===
@@ -108,6 +124,7 @@ impl<'a> Holding<'a> {
             cancel_runs: CancellationToken::new(),
             next_request: now,
             board_fails: false,
+            failed_in_a_row: 0,
         };
         let seen = collector.view.now();
         let newest = state.snapshot.into_iter().chain(seen.state.snapshot.clone());
@@ -329,7 +346,7 @@ impl<'a> Holding<'a> {
             Ok(Done::Run { query, estimate, run }) => self.run_ended(&query, estimate, run),
             Ok(Done::Write { batch, result }) => self.write_ended(batch, result),
             Ok(Done::Begin { running, result }) => self.begin_ended(running, result),
-            Ok(Done::Renewal) => {}
+            Ok(Done::Wish) => {}
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => {}
         }
@@ -381,8 +398,29 @@ impl<'a> Holding<'a> {
         self.report.ended(&collection);
         self.spans.ended(&collection);
         self.last_collection = Some(collection.id);
+        self.judge(&collection);
         let now = self.now();
         self.outbox.collection(collection, now);
+    }
+
+    /// Gives the lease up when nothing can be counted here. A collection of broken queries alone proves nothing while
+    /// any other query works.
+    fn judge(&mut self, collection: &Collection) {
+        let nothing_works = collection.state == CollectionState::Failed
+            && self.collector.config.queries.iter().all(|query| {
+                let failure = self.counts.get(&query.name).and_then(|count| count.failure.as_ref());
+                failure.is_some_and(|failure| query.is_failed_by(failure.reason))
+            });
+        self.failed_in_a_row = if nothing_works { self.failed_in_a_row + 1 } else { 0 };
+        if self.failed_in_a_row < GIVE_UP_AFTER {
+            return;
+        }
+        self.failed_in_a_row = 0;
+        let lease = self.collector.lease.clone();
+        self.tasks.spawn(async move {
+            lease.give_up().await;
+            Done::Wish
+        });
     }
 
     fn write_ended(&mut self, batch: Batch, result: Result<Written, board::Error>) {
@@ -425,7 +463,7 @@ impl<'a> Holding<'a> {
         let lease = self.collector.lease.clone();
         self.tasks.spawn(async move {
             lease.renew_now().await;
-            Done::Renewal
+            Done::Wish
         });
     }
 
