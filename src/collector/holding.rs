@@ -59,8 +59,8 @@ pub struct Holding<'a> {
     next_request: BootTime,
     /// Whether the board refused the last write: told once.
     board_fails: bool,
-    /// Collections in a row that failed because the database was out of reach.
-    out_of_reach: u32,
+    /// Collections since anything could be counted.
+    failed_in_a_row: u32,
 }
 
 /// A task that ended.

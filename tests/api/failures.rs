@@ -132,7 +132,6 @@ async fn a_locked_table_fails_alone_leaves_nobody_waiting_and_is_counted_again_w
     assert_eq!((count.row_count, count.observe_time), (before.row_count, before.observe_time));
     let page = instance.metrics().await;
     assert_eq!(failures(&page, "locked", "locked") + failures(&page, "locked", "timeout"), 4.0);
-    assert_eq!(skipped(&page, "free"), 0.0);
 
     lock.commit().await.unwrap();
     assert_eq!(trigger(&instance, &["locked"]).await.state(), State::Succeeded);

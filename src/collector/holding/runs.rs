@@ -14,7 +14,7 @@ use crate::{
 
 use super::{Done, Holding};
 
-/// After so many collections in a row that found the database out of reach another instance may try.
+/// After so many collections in a row with which everything failed another instance may try.
 const UNABLE_AFTER: u32 = 3;
 
 /// Cancelled runs get this long to tell their outcome.
@@ -101,18 +101,22 @@ impl Holding<'_> {
         self.outbox.collection(collection, now);
     }
 
-    /// Lets another instance try when this one cannot reach the database. A query that is wrong would be wrong there
-    /// too, so only the connection counts.
+    /// Lets another instance try when nothing can be counted here: it may reach the database. Broken queries alone prove
+    /// nothing while any other one works.
     fn give_up_if_unable(&mut self, collection: &Collection) {
-        let is_out_of_reach =
-            collection.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::Connection);
+        let nothing_works = || {
+            self.collector.config.queries.iter().all(|query| {
+                let failure = self.counts.get(&query.name).and_then(|count| count.failure.as_ref());
+                failure.is_some_and(|failure| query.is_failed_by(failure.reason))
+            })
+        };
         match collection.state {
-            CollectionState::Failed if is_out_of_reach => self.out_of_reach += 1,
+            CollectionState::Failed if nothing_works() => self.failed_in_a_row += 1,
             CollectionState::Cancelled => {}
-            _ => self.out_of_reach = 0,
+            _ => self.failed_in_a_row = 0,
         }
-        if self.out_of_reach == UNABLE_AFTER {
-            self.out_of_reach = 0;
+        if self.failed_in_a_row == UNABLE_AFTER {
+            self.failed_in_a_row = 0;
             let lease = self.collector.lease.clone();
             self.tasks.spawn(async move {
                 lease.give_up().await;

@@ -61,7 +61,7 @@ impl<'a> Holding<'a> {
             cancel_runs: CancellationToken::new(),
             next_request: now,
             board_fails: false,
-            out_of_reach: 0,
+            failed_in_a_row: 0,
         };
         let seen = collector.view.now();
         let newest = state.snapshot.into_iter().chain(seen.state.snapshot.clone());
