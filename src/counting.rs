@@ -111,12 +111,10 @@ impl Counting {
                 complete_until_time: None,
             })
         });
-        let outcome = outcome.map_err(|failure| if query.builtin { failure } else { of_users(failure) });
         if let Err(failure) = &outcome {
             let span = Span::current();
             span.record("error.type", failure.reason.as_str());
-            // A table that this schema version lacks is no failure.
-            if failure.reason != FailureReason::TableMissing {
+            if query.is_failed_by(failure.reason) {
                 span.record("otel.status_code", "ERROR");
             }
         }
@@ -172,12 +170,4 @@ impl Counting {
 /// What a statement does to what, after the semantic conventions: a trace never holds the SQL, which is the user's.
 fn summary(operation: &str, table: Option<&str>) -> String {
     table.map_or_else(|| operation.to_owned(), |table| format!("{operation} {table}"))
-}
-
-/// Only a built-in may lack its table.
-fn of_users(failure: Failure) -> Failure {
-    match failure.reason {
-        FailureReason::TableMissing => Failure { reason: FailureReason::Sql, ..failure },
-        _ => failure,
-    }
 }

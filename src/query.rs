@@ -2,6 +2,8 @@
 
 use std::{borrow::Borrow, fmt, str::FromStr, time::Duration};
 
+use crate::failure::FailureReason;
+
 /// Name of a query: the `query_name` label, `[a-z][a-z0-9_]*`, at most 63 characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryName(String);
@@ -120,6 +122,11 @@ impl Query {
             Source::Table(table) => Some(table),
             Source::Statement { table, .. } => table.as_deref(),
         }
+    }
+
+    /// Whether a run that ended for `reason` failed: a built-in whose table this schema lacks did not.
+    pub fn is_failed_by(&self, reason: FailureReason) -> bool {
+        !(self.builtin && reason == FailureReason::TableMissing)
     }
 }
 

@@ -337,7 +337,7 @@ impl<'a> Holding<'a> {
         let collection_id = self.plan.run_is_for(&query.name);
         let value = run.outcome.as_ref().ok().map(|reading| reading.value);
         let failure = run.outcome.as_ref().err().cloned();
-        let reason = failure.as_ref().map(|failure| failure.reason);
+        let reason = failure.as_ref().map(|failure| failure.reason).filter(|reason| query.is_failed_by(*reason));
         self.collector.metrics.query.ran(&query.name, run.duration, reason);
         match (&failure, value) {
             (Some(failure), _) => self.report.failed(&query.name, failure),

@@ -176,7 +176,7 @@ impl Plan {
         entry.suspect = failure.is_some_and(slow);
         entry.last_duration = duration;
         entry.learn_rows(rows);
-        let failed = failure.is_some_and(|failure| failure.reason != FailureReason::TableMissing);
+        let failed = failure.is_some_and(|failure| entry.query.is_failed_by(failure.reason));
 
         let mut done = Vec::new();
         for id in entry.running_for.take().unwrap_or_default() {

@@ -140,7 +140,7 @@ impl Keeper {
                 {
                     self.metrics.quarantined(answer.standing.now_us + answer.standing.quarantine_us);
                 }
-                if answer.revision > self.revision {
+                if answer.revision != self.revision {
                     self.revision = answer.revision;
                     (self.hint)(answer.revision);
                 }

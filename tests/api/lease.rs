@@ -1,7 +1,5 @@
 //! The lease of a fleet on a real Redis: alice and bob, and what may happen to them.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
-
 use std::{
     sync::{
         Arc, Mutex,

@@ -1,7 +1,5 @@
 //! The lease protocol: the scripts in Redis do what the pure step does, and the step keeps what it must.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! Every test that goes through a front door, in one binary: real PostgreSQL, real Redis, real processes.
 
+#![allow(clippy::unwrap_used, reason = "clippy exempts test functions, not what they call")]
+
 mod board;
 mod cli;
 mod config;

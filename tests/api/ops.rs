@@ -1,5 +1,4 @@
 //! The ops port over real HTTP.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     net::SocketAddr,

@@ -1,5 +1,4 @@
 //! The whole metrics page, and traces as a collector of them receives them.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
