@@ -109,7 +109,7 @@ async fn without_a_holder_a_call_is_told_so_and_carried_out_later_and_only_so_ma
     let (still, _) =
         trigger(&mut client, request(&[], Duration::ZERO)).await.expect("who does not wait needs no place");
     assert_eq!(still.collection_id, pending.collection_id);
-    assert_eq!(list(&mut client, 0, "").await.0, [pending.collection_id.clone()]);
+    assert_eq!(list(&mut client, 0, "").await.0, std::slice::from_ref(&pending.collection_id));
 
     let holder = fleet.instance("holder").await;
     for outcome in join_all(waiting).await {
