@@ -209,6 +209,8 @@ async fn run(
 
     // Wait.
     let outcome = tokio::select! {
+        // First: the signal itself ends the task that tells the health.
+        biased;
         () = stop.cancelled() => Ok(()),
         error = tasks.next_end() => {
             error!(error = format!("{error:#}"), "Stopping");

@@ -75,11 +75,14 @@ impl<'a> Holding<'a> {
     /// Takes over what is on the board: counts go on from there, and collections of earlier holders are cancelled.
     /// `None` when the claim ended first.
     pub async fn load(collector: &'a Collector, grant: Grant, stop: &CancellationToken) -> Option<Self> {
+        let mut is_told = false;
         let state = loop {
             match collector.board.load().await {
                 Ok(state) => break state,
-                Err(error) => warn!(%error, "Cannot read the board to take over"),
+                Err(error) if !is_told => warn!(%error, "Cannot read the board to take over, trying again"),
+                Err(_) => {}
             }
+            is_told = true;
             tokio::select! {
                 () = stop.cancelled() => return None,
                 () = sleep(RETRY_WAIT) => {}
@@ -340,7 +343,7 @@ impl<'a> Holding<'a> {
         let reason = failure.as_ref().map(|failure| failure.reason).filter(|reason| query.is_failed_by(*reason));
         self.collector.metrics.query.ran(&query.name, run.duration, reason);
         match (&failure, value) {
-            (Some(failure), _) => self.report.failed(&query.name, failure),
+            (Some(failure), _) => self.report.failed(query, failure),
             (None, Some(value)) => self.report.collected(&query.name, value),
             (None, None) => {}
         }

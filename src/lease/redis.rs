@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{ErrorKind, RedisError, Script, ServerErrorKind, Value, from_redis_value};
+use redis::{RedisError, Script, Value, from_redis_value};
 use tracing::instrument;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     config::{LeaseConfig, RedisConfig},
     lease::{Backend, Error},
     lease_protocol::{Acquire, Answer, Command, Renew, Reply, Rules, Standing},
-    redis_link::{Keys, RedisLink, script},
+    redis_link::{self, Keys, RedisLink, script},
 };
 
 /// The lease in Redis.
@@ -156,8 +156,5 @@ pub fn answer(value: Value) -> Result<Answer, Error> {
 type Shown = (i64, String, String, String, i64, i64, i64, i64, i64, i64);
 
 fn unavailable(error: &RedisError) -> Error {
-    let refused = error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
-        || error.detail().is_some_and(|detail| detail.contains("can't run this command"));
-    let hint = if refused { "; give the user of redis.cache the commands +info and +time" } else { "" };
-    Error::Unavailable(format!("{error}{hint}"))
+    Error::Unavailable(redis_link::explained(error))
 }

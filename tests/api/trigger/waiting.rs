@@ -14,7 +14,7 @@ use crate::fleet::{Fleet, eventually};
 async fn waits_at_the_gate(fleet: &Fleet) {
     const ACTIVE: &str = "SELECT count(*) FROM pg_stat_activity
         WHERE application_name LIKE 'rowcount/%' AND state = 'active' AND query LIKE '%pass()%'";
-    eventually("a run waits at the gate", async || (fleet.number(ACTIVE).await == 1).then_some(())).await;
+    eventually("a run waits at the gate", async || (fleet.scalar(ACTIVE).await == 1).then_some(())).await;
 }
 
 #[tokio::test]
