@@ -93,7 +93,7 @@ async fn an_instance_traces_calls_under_their_callers_and_collections_with_their
     let told = attributes(&collection);
     assert_eq!((told["trigger"].as_str(), told["state"].as_str()), ("leadership", "partially_succeeded"));
     for (name, query, failure) in
-        [("SELECT tags", "tags", None), ("SELECT", "mine", None), ("SELECT nowhere", "broken", Some("sql"))]
+        [("SELECT tags", "tags", None), ("SELECT", "mine", None), ("SELECT nowhere", "broken", Some("table_missing"))]
     {
         let count = spans.find(name, |span| span.parent_span_id == collection.span_id).await;
         assert_eq!((&count.trace_id, count.kind()), (&collection.trace_id, SpanKind::Client));
