@@ -50,16 +50,15 @@ impl Backend for RedisBackend {
     #[instrument(
         name = "lease_command",
         skip_all,
-        fields(db.system.name = "redis", otel.kind = "client", otel.name, otel.status_code)
+        fields(db.system.name = "redis", otel.kind = "client", otel.name = name(command), otel.status_code)
     )]
     async fn ask(&self, command: &Command, timeout: Duration) -> Result<Answer, Error> {
-        let (link, script, name) = match command {
-            Command::Acquire(_) => (&self.claims, &self.acquire, "lease acquire"),
-            Command::Renew(_) => (&self.claims, &self.renew, "lease renew"),
-            Command::Release { .. } => (&self.claims, &self.release, "lease release"),
-            Command::Status => (&self.questions, &self.status, "lease status"),
+        let (link, script) = match command {
+            Command::Acquire(_) => (&self.claims, &self.acquire),
+            Command::Renew(_) => (&self.claims, &self.renew),
+            Command::Release { .. } => (&self.claims, &self.release),
+            Command::Status => (&self.questions, &self.status),
         };
-        tracing::Span::current().record("otel.name", name);
         let args = arguments(self.rules, command);
         let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
         let answered = link.run(script, &args, timeout).await.map_err(|error| unavailable(&error)).and_then(answer);
@@ -88,6 +87,16 @@ impl Backend for RedisBackend {
             }
             Err(_) => Err(Error::Unavailable("no answer to PUBSUB NUMSUB in time".to_owned())),
         }
+    }
+}
+
+/// Of a command's span; a span that has begun takes no other name.
+fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Acquire(_) => "lease acquire",
+        Command::Renew(_) => "lease renew",
+        Command::Release { .. } => "lease release",
+        Command::Status => "lease status",
     }
 }
 

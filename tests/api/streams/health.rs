@@ -48,6 +48,11 @@ async fn an_instance_is_healthy_from_its_start_and_its_counts_are_while_anybody_
         .await;
     }
 
+    eventually("the reader knows counts", async || {
+        reader.counts().await.row_counts.iter().any(|count| count.row_count.is_some()).then_some(())
+    })
+    .await;
+
     drop((a, b));
     until(&mut watch, ServingStatus::NotServing).await;
     assert!(reader.counts().await.row_counts.iter().any(|count| count.row_count.is_some()), "old ones are still told");
