@@ -28,8 +28,8 @@ use crate::{
     lease::{self, Backend, LeaseHandle, MemoryBackend, redis::RedisBackend},
     memory_store::MemoryStore,
     metrics::{
-        Exporter, build, collector::CollectorMetrics, lease::LeaseMetrics, query::QueryMetrics, reload::ReloadMetrics,
-        rows, rpc::RpcMetrics,
+        Exporter, build, collector::CollectorMetrics, lease::LeaseMetrics, query::QueryMetrics, reload, rows,
+        rpc::RpcMetrics,
     },
     ops::{self, OpsState},
     redis_link::Keys,
@@ -113,7 +113,7 @@ async fn run(
     let exporter = Exporter::new()?;
     let meter = exporter.meter();
     build::export(&meter);
-    ReloadMetrics::new(&meter);
+    reload::loaded(&meter);
     let lease_metrics = LeaseMetrics::new(&meter);
     let rpc_metrics = Arc::new(RpcMetrics::new(&meter));
     let collector_metrics = Arc::new(CollectorMetrics::new(&meter));
