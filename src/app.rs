@@ -101,11 +101,13 @@ async fn run(
 ) -> anyhow::Result<()> {
     let start_time = SystemTime::now();
     let (grpc_addr, http_addr) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
-    info!(
-        interval_s = config.collection.interval.as_secs_f64(),
-        lease_duration_s = config.lease.duration.as_secs_f64(),
-        "database row count metrics collection started"
-    );
+    if config.lease.enabled {
+        info!(
+            interval_s = config.collection.interval.as_secs_f64(),
+            lease_duration_s = config.lease.duration.as_secs_f64(),
+            "database row count metrics collection started"
+        );
+    }
     info!(%grpc_addr, %http_addr, instance_id = config.instance_id, cluster = config.cluster, "Listening");
 
     // Build.
