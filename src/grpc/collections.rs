@@ -5,14 +5,14 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
-    board::{Board, TriggerRequest, Triggered, WaitOutcome, wait_for_end},
+    board::{Board, TriggerRequest, Triggered, WaitOutcome, view::Seen, wait_for_end},
     collection::{Collection, CollectionId},
     metrics::collector::CollectorMetrics,
     proto::v1,
@@ -28,6 +28,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// What is left of the caller's deadline for the answer to travel.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
+
+/// How long GetCollection waits for the board, when this instance's copy has no such collection.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// Of ListCollections: when the caller does not say, and at most.
 const PAGE_SIZE: (usize, usize) = (50, 1000);
@@ -101,12 +104,16 @@ impl Collections {
         let wait = wait_until(request.wait_timeout, deadline)?;
         let id: CollectionId =
             request.collection_id.parse().map_err(|_| status::invalid_field("collection_id", "is not a UUID"))?;
-        if self.counts.view.now().collection(id).is_none() {
-            return Err(status::collection_not_found(id));
-        }
+        let found = match self.counts.view.now().collection(id) {
+            Some(found) => found,
+            None => self.look_up(id).await?.ok_or_else(|| status::collection_not_found(id))?,
+        };
         let _place = self.place(wait)?;
-        let collection = self.wait(id, wait.unwrap_or_else(Instant::now)).await?;
-        let collection = collection.ok_or_else(|| status::collection_not_found(id))?;
+        let known = match wait {
+            Some(until) if !found.state.is_done() => self.wait(id, until).await?,
+            _ => None,
+        };
+        let collection = known.unwrap_or(found);
         Ok(v1::GetCollectionResponse { collection: Some(convert::collection(&collection)) })
     }
 
@@ -132,6 +139,14 @@ impl Collections {
         let next_page_token = rest.last().filter(|_| has_more).map(|last| last.id.to_string()).unwrap_or_default();
         let collections = rest.iter().map(convert::collection).collect();
         Ok(v1::ListCollectionsResponse { collections, next_page_token })
+    }
+
+    /// On the board itself: what another instance has just answered with may not have been heard of here.
+    async fn look_up(&self, id: CollectionId) -> Result<Option<Collection>, Status> {
+        let loaded = timeout(LOOK_UP, self.board.load());
+        let loaded = loaded.await.map_err(|_| status::store_unavailable(&"no answer in time"))?;
+        let state = loaded.map_err(|error| status::from_board(&error))?;
+        Ok(Seen { state, ..Seen::default() }.collection(id))
     }
 
     fn place(&self, wait: Option<Instant>) -> Result<Option<SemaphorePermit<'_>>, Status> {
