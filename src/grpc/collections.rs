@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -28,6 +28,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// What is left of the caller's deadline for the answer to travel.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
+
+/// How long GetCollection waits for the board, when this instance's copy has no such collection.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// Of ListCollections: when the caller does not say, and at most.
 const PAGE_SIZE: (usize, usize) = (50, 1000);
