@@ -57,9 +57,6 @@ pub trait Backend: Send + Sync {
     /// Carries a command out; gives up waiting, not the command, after `timeout`.
     async fn ask(&self, command: &Command, timeout: Duration) -> Result<Answer, Error>;
 
-    /// Makes the next command use a fresh connection.
-    async fn reset(&self);
-
     /// Whether no other instance listens: nobody could take over.
     async fn is_alone(&self, timeout: Duration) -> Result<bool, Error>;
 }

@@ -1,13 +1,20 @@
 //! One connection to Redis that is made when it is needed and thrown away when it fails, and the scripts that run on
 //! it. Only lease/ and board/ send commands.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
     RedisResult, Script, ServerErrorKind, TlsCertificates, Value, aio::MultiplexedConnection,
 };
-use tokio::sync::Mutex;
 
 use crate::config::RedisConfig;
 
@@ -27,8 +34,18 @@ pub struct Keys {
 pub struct RedisLink {
     config: RedisConfig,
     keys: Keys,
-    /// `None` until the next call connects. Held across connecting, so that only one call connects at a time.
-    connection: Mutex<Option<MultiplexedConnection>>,
+    /// The one that calls share. Never locked across an await, so that a call that has run out of time leaves at once.
+    connection: Mutex<Option<Numbered>>,
+    /// Held across connecting, so that only one call connects at a time.
+    connecting: tokio::sync::Mutex<()>,
+    connections: AtomicU64,
+}
+
+/// A connection and which one it is: a call that failed late must not throw its successor away.
+#[derive(Clone)]
+struct Numbered {
+    number: u64,
+    connection: MultiplexedConnection,
 }
 
 // === impl Keys ===
@@ -46,7 +63,13 @@ impl Keys {
 impl RedisLink {
     /// A link that has not connected yet.
     pub fn new(config: RedisConfig, keys: Keys) -> Self {
-        Self { config, keys, connection: Mutex::new(None) }
+        Self {
+            config,
+            keys,
+            connection: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+            connections: AtomicU64::new(0),
+        }
     }
 
     /// The keys it works on.
@@ -59,49 +82,80 @@ impl RedisLink {
         self.config.read_timeout + self.config.write_timeout
     }
 
-    /// Runs a script made by `script` with these arguments, all within `timeout`. After an error the connection is
-    /// thrown away: the next call uses a fresh one, so a late answer is never taken for that of another call.
+    /// Runs a script made by `script` with these arguments, as `call` does.
     pub async fn run(&self, script: &Script, args: &[&[u8]], timeout: Duration) -> RedisResult<Value> {
-        let call = async {
-            let mut connection = self.connected().await?;
-            let mut invocation = script.prepare_invoke();
-            for key in &self.keys.keys {
-                invocation.key(key);
-            }
-            invocation.arg(&self.keys.events);
-            for arg in args {
-                invocation.arg(*arg);
-            }
-            invocation.invoke_async(&mut connection).await
+        let mut invocation = script.prepare_invoke();
+        for key in &self.keys.keys {
+            invocation.key(key);
+        }
+        invocation.arg(&self.keys.events);
+        for arg in args {
+            invocation.arg(*arg);
+        }
+        self.call(timeout, async |mut connection| invocation.invoke_async(&mut connection).await).await
+    }
+
+    /// Makes a call, connecting included, within `timeout`. After an error the connection is thrown away, unless it is
+    /// one that every connection would meet: so a late answer is never taken for that of another call, and after a
+    /// fail-over behind one address the next call finds the new master.
+    pub async fn call<T>(
+        &self,
+        timeout: Duration,
+        call: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let mut used = None;
+        let connected = async {
+            let Numbered { number, connection } = self.connected().await?;
+            used = Some(number);
+            call(connection).await
         };
-        let result = match tokio::time::timeout(timeout, call).await {
+        let result = match tokio::time::timeout(timeout, connected).await {
             Ok(result) => result,
             Err(_) => Err(timed_out(timeout)),
         };
-        if result.as_ref().is_err_and(|error: &RedisError| error.is_io_error() || error.is_unrecoverable_error()) {
-            self.disconnect().await;
+        if let (Err(error), Some(number)) = (&result, used)
+            && !is_the_same_anywhere(error)
+        {
+            self.slot().take_if(|shared| shared.number == number);
         }
         result
     }
 
-    /// Throws the connection away; the next call uses a fresh one.
-    pub async fn disconnect(&self) {
-        *self.connection.lock().await = None;
-    }
-
     /// The connection, made now when there is none.
-    pub async fn connected(&self) -> RedisResult<MultiplexedConnection> {
-        let mut slot = self.connection.lock().await;
-        if let Some(connection) = &*slot {
-            return Ok(connection.clone());
+    async fn connected(&self) -> RedisResult<Numbered> {
+        let shared = || self.slot().clone();
+        if let Some(shared) = shared() {
+            return Ok(shared);
+        }
+        let _connecting = self.connecting.lock().await;
+        if let Some(shared) = shared() {
+            return Ok(shared);
         }
         // The caller's time-out bounds each call; the library's own would only blur the message.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.config.dial_timeout))
             .set_response_timeout(None);
         let connection = client(&self.config)?.get_multiplexed_async_connection_with_config(&config).await?;
-        *slot = Some(connection.clone());
-        Ok(connection)
+        let fresh = Numbered { number: self.connections.fetch_add(1, Ordering::Relaxed), connection };
+        *self.slot() = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Numbered>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a fresh connection would help no more: the user may not do it, or the script itself failed. What a server
+/// says of its own state is no such error, also when Redis 6.2 wraps it into one of the script.
+fn is_the_same_anywhere(error: &RedisError) -> bool {
+    const OF_ITS_STATE: [&str; 4] = ["-READONLY", "-LOADING", "-MASTERDOWN", "-CLUSTERDOWN"];
+    let ErrorKind::Server(kind) = error.kind() else { return false };
+    let detail = error.detail().unwrap_or_default();
+    match kind {
+        ServerErrorKind::NoPerm => true,
+        ServerErrorKind::ResponseError => !OF_ITS_STATE.iter().any(|code| detail.contains(code)),
+        _ => false,
     }
 }
 

@@ -145,10 +145,7 @@ impl Keeper {
                     (self.hint)(answer.revision);
                 }
             }
-            Err(error) => {
-                self.view.failed(error);
-                self.backend.reset().await;
-            }
+            Err(error) => self.view.failed(error),
         }
         result
     }
