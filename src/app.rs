@@ -258,7 +258,7 @@ fn store(config: &Config, clock: Arc<dyn Clock>) -> Store {
     };
     let board = RedisBoard::new(redis.clone(), &config.cluster);
     Store {
-        lease: Arc::new(RedisBackend::new(redis, &Keys::new(&config.cluster), &config.lease)),
+        lease: Arc::new(RedisBackend::new(redis, &Keys::new(&config.cluster, redis.db), &config.lease)),
         events: board.event_sender(),
         board: board.clone(),
         subscription: Some(board),

@@ -21,12 +21,15 @@ use crate::config::RedisConfig;
 /// What every script begins with: one moment, one generation, the guard.
 const PRELUDE: &str = include_str!("redis_link/prelude.lua");
 
+/// What the scripts call.
+const COMMANDS: &str = "+info +time +hget +hgetall +hmget +hvals +hscan +hset +hdel +publish";
+
 /// The keys of one fleet. They share a hash tag, so they lie in one slot and one script may touch them all.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// `:lease`, `:snapshot`, `:collections`, `:triggers`, in the order in which scripts take them.
     pub keys: [String; 4],
-    /// `:events`: the channel.
+    /// `:events`: the channel; with the number of the database unless it is 0, since channels belong to no database.
     pub events: String,
 }
 
@@ -51,10 +54,11 @@ struct Numbered {
 // === impl Keys ===
 
 impl Keys {
-    /// The keys of the fleet of this name.
-    pub fn new(cluster: &str) -> Self {
+    /// The keys of the fleet of this name in this database.
+    pub fn new(cluster: &str, db: i64) -> Self {
         let key = |name: &str| format!("{{rowcount:{cluster}}}:{name}");
-        Self { keys: ["lease", "snapshot", "collections", "triggers"].map(key), events: key("events") }
+        let events = if db == 0 { key("events") } else { key(&format!("events:{db}")) };
+        Self { keys: ["lease", "snapshot", "collections", "triggers"].map(key), events }
     }
 }
 
@@ -194,14 +198,40 @@ pub fn timed_out(timeout: Duration) -> RedisError {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(timeout))).into()
 }
 
-/// The error in words, with what to do where that is known.
+/// The error in words, with what to do where Redis does not say which command it refused: inside a script.
 pub fn explained(error: &RedisError) -> String {
-    let refused = error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
-        || error.detail().is_some_and(|detail| detail.contains("can't run this command"));
-    let hint = if refused { "; give the user of redis.cache the commands +info and +time" } else { "" };
-    format!("{error}{hint}")
+    let refused = error.detail().is_some_and(|detail| detail.contains("can't run this command"));
+    if refused { format!("{error}; give the user of redis.cache the commands {COMMANDS}") } else { error.to_string() }
 }
 
 fn unreadable(error: io::Error) -> RedisError {
     (ErrorKind::InvalidClientConfig, "cannot read a file of redis.cache", error.to_string()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_hint_names_every_command_of_the_scripts() {
+        let scripts = [
+            PRELUDE,
+            include_str!("lease/prologue.lua"),
+            include_str!("lease/acquire.lua"),
+            include_str!("lease/renew.lua"),
+            include_str!("lease/release.lua"),
+            include_str!("board/pending.lua"),
+            include_str!("board/load.lua"),
+            include_str!("board/publish.lua"),
+            include_str!("board/trigger.lua"),
+            include_str!("board/begin.lua"),
+            include_str!("board/resign.lua"),
+        ];
+        let calls = scripts.iter().flat_map(|script| script.split("redis.call('").skip(1));
+        let called: BTreeSet<_> = calls.map(|call| call.split('\'').next().unwrap().to_lowercase()).collect();
+        let named: BTreeSet<_> = COMMANDS.split(" ").map(|name| name.trim_start_matches('+').to_owned()).collect();
+        assert_eq!(called, named);
+    }
 }

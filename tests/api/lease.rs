@@ -56,7 +56,7 @@ impl Instance {
     }
 
     async fn start_with(server: &RedisServer, name: &str, config: LeaseConfig) -> Self {
-        let keys = Keys::new("test");
+        let keys = Keys::new("test", 0);
         let (events, _) = broadcast::channel(64);
         let relay = relay(server, &keys, events.clone()).await;
         let clock = Arc::new(JumpClock::default());
@@ -375,7 +375,7 @@ async fn a_user_that_may_not_ask_for_info_is_told_so() {
     let alice = Instance::start(&server, "alice").await;
     until("an error", async || alice.handle.last_error().is_some()).await;
     let error = alice.handle.last_error().unwrap();
-    assert!(error.contains("give the user of redis.cache the commands +info and +time"), "{error}");
+    assert!(error.contains("give the user of redis.cache the commands +info +time"), "{error}");
 }
 
 #[tokio::test]
