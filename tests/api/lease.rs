@@ -17,7 +17,7 @@ use rowcount::{
     clock::{BootTime, Clock, SystemClock},
     config::{Acquire, FirstStart, LeaseConfig, RedisConfig},
     demo::redis::{RedisOptions, RedisServer},
-    lease::{self, LeaseHandle, MemoryBackend, Setup, redis::RedisBackend},
+    lease::{self, BoardHints, LeaseHandle, MemoryBackend, Setup, redis::RedisBackend},
     memory_store::MemoryStore,
     metrics::lease::LeaseMetrics,
     redis_link::Keys,
@@ -67,13 +67,13 @@ impl Instance {
             backend: Arc::new(RedisBackend::new(&redis_config(server), &keys, &config)),
             events: events.subscribe(),
             hint: Box::new(|_| {}),
-            resign: Box::new(move || *read.lock().unwrap()),
+            board: Box::new(move || BoardHints { resign: *read.lock().unwrap(), epoch: 0 }),
             config,
             instance_id: name.to_owned(),
             address: format!("{name}:1"),
             clock: clock.clone(),
             metrics: LeaseMetrics::new(&SdkMeterProvider::default().meter("test")),
-            extended_level: tracing::Level::DEBUG,
+            collected_level: tracing::Level::DEBUG,
         };
         let (handle, task) = lease::spawn(setup, stop.clone());
         Self { handle, task, relay, events, clock, resign, stop }
@@ -416,13 +416,13 @@ async fn a_lease_in_memory_is_granted_at_once_and_released() {
         backend: Arc::new(MemoryBackend::new(Arc::new(MemoryStore::new(clock.clone())), &config)),
         events: events.subscribe(),
         hint: Box::new(|_| {}),
-        resign: Box::new(|| None),
+        board: Box::new(BoardHints::default),
         config,
         instance_id: "alice".to_owned(),
         address: String::new(),
         clock: clock.clone(),
         metrics: LeaseMetrics::new(&SdkMeterProvider::default().meter("test")),
-        extended_level: tracing::Level::DEBUG,
+        collected_level: tracing::Level::DEBUG,
     };
     drop(events);
     let stop = CancellationToken::new();
