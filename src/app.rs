@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    board::{Board, Event, memory::MemoryBoard, mirror, redis::RedisBoard, view::View},
+    board::{self, Board, Event, memory::MemoryBoard, mirror, redis::RedisBoard, view::View},
     clock::{Clock, SystemClock},
     collector::{self, Collector, gate::PublishGate},
     config::{Config, Loaded},
@@ -25,7 +25,7 @@ use crate::{
         self, collections::Collections, counts::Counts, health::Health, lease::Leases, row_count_service::Service,
         streams::Streams,
     },
-    lease::{self, Backend, LeaseHandle, MemoryBackend, redis::RedisBackend},
+    lease::{self, Backend, BoardHints, LeaseHandle, MemoryBackend, redis::RedisBackend},
     memory_store::MemoryStore,
     metrics::{
         Exporter, build, collector::CollectorMetrics, lease::LeaseMetrics, query::QueryMetrics, reload, rows,
@@ -140,20 +140,20 @@ async fn run(
     if let Some(redis) = subscription {
         tasks.spawn("subscription", ends(redis.run_subscription(end_rest.clone())));
     }
-    let hints = events.clone();
-    let wishes = view.clone();
+    let revisions = events.clone();
+    let copy = view.clone();
     let lease_setup = lease::Setup {
         backend,
         events: board.events(),
         // Nobody listens only while the process stops.
-        hint: Box::new(move |revision| _ = hints.send(Event::Revision(revision))),
-        resign: Box::new(move || wishes.now().state.resign),
+        hint: Box::new(move |revision| _ = revisions.send(Event::Revision(revision))),
+        board: Box::new(move || hints(&copy.now().state)),
         config: config.lease.clone(),
         instance_id: config.instance_id.clone(),
         address: advertised(grpc_addr),
         clock: clock.clone(),
         metrics: lease_metrics.clone(),
-        extended_level: tracing::Level::DEBUG,
+        collected_level: config.log.collected,
     };
     tasks.spawn("mirror", ends(mirror::mirror(board.clone(), view.clone(), end_rest.clone())));
     let (lease, lease_task) = lease::spawn(lease_setup, stop_collecting.clone());
@@ -259,6 +259,10 @@ async fn release(lease: &LeaseHandle) {
     }
 }
 
+fn hints(state: &board::State) -> BoardHints {
+    BoardHints { resign: state.resign, epoch: state.snapshot.as_ref().map_or(0, |snapshot| snapshot.epoch) }
+}
+
 fn store(config: &Config, clock: Arc<dyn Clock>) -> Store {
     let Some(redis) = &config.redis else {
         let memory = Arc::new(MemoryStore::new(clock));
@@ -269,7 +273,7 @@ fn store(config: &Config, clock: Arc<dyn Clock>) -> Store {
     };
     let board = RedisBoard::new(redis.clone(), &config.cluster);
     Store {
-        lease: Arc::new(RedisBackend::new(redis, &Keys::new(&config.cluster), &config.lease)),
+        lease: Arc::new(RedisBackend::new(redis, &Keys::new(&config.cluster, redis.db), &config.lease)),
         events: board.event_sender(),
         board: board.clone(),
         subscription: Some(board),

@@ -57,11 +57,17 @@ pub trait Backend: Send + Sync {
     /// Carries a command out; gives up waiting, not the command, after `timeout`.
     async fn ask(&self, command: &Command, timeout: Duration) -> Result<Answer, Error>;
 
-    /// Makes the next command use a fresh connection.
-    async fn reset(&self);
-
     /// Whether no other instance listens: nobody could take over.
     async fn is_alone(&self, timeout: Duration) -> Result<bool, Error>;
+}
+
+/// What the copy of the board tells to whoever missed a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BoardHints {
+    /// The wish to resign that stands there.
+    pub resign: Option<Resign>,
+    /// The epoch of the snapshot; 0 without one.
+    pub epoch: i64,
 }
 
 /// What the task works with.
@@ -72,8 +78,8 @@ pub struct Setup {
     pub events: broadcast::Receiver<Event>,
     /// Told the revision of the snapshot on the board when a reply shows a new one.
     pub hint: Box<dyn Fn(i64) + Send + Sync>,
-    /// The wish to resign that stands on the board, for a holder that missed its message.
-    pub resign: Box<dyn Fn() -> Option<Resign> + Send + Sync>,
+    /// What the copy of the board tells now.
+    pub board: Box<dyn Fn() -> BoardHints + Send + Sync>,
     /// How to compete.
     pub config: LeaseConfig,
     /// This instance.
@@ -84,8 +90,8 @@ pub struct Setup {
     pub clock: Arc<dyn Clock>,
     /// What is counted of it.
     pub metrics: LeaseMetrics,
-    /// Level of the line about an extended lease, after the first.
-    pub extended_level: tracing::Level,
+    /// Level of lines that repeat with every renewal, after the first.
+    pub collected_level: tracing::Level,
 }
 
 /// What a handle asks of the task.

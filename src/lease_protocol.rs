@@ -278,7 +278,8 @@ pub fn standing(state: Option<&Record>, now_us: i64, generation: &str, rules: Ru
 
 /// By how much a holder stops before its lease ends in the store: what a clock may drift or step within one lease.
 pub fn margin(ttl: Duration) -> Duration {
-    if ttl < Duration::from_secs(2) { ttl / 8 } else { (ttl / 20).max(Duration::from_millis(250)) }
+    let ttl_us = i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX);
+    Duration::from_micros(margin_us(ttl_us).unsigned_abs())
 }
 
 fn margin_us(ttl_us: i64) -> i64 {

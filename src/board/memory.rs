@@ -154,7 +154,8 @@ impl Board for MemoryBoard {
 
     async fn resign(&self, epoch: i64, hold_off: Duration) -> Result<(), Error> {
         let resign = Resign { epoch, until: self.store.now() + hold_off };
-        self.lock().state.resign = Some(resign);
+        let mut inner = self.lock();
+        inner.state.resign = Some(resign);
         self.post(Event::Resign(resign));
         Ok(())
     }

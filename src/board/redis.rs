@@ -43,7 +43,7 @@ struct Scripts {
 impl RedisBoard {
     /// The board of the fleet of this name. It connects when it is first used.
     pub fn new(config: RedisConfig, cluster: &str) -> Arc<Self> {
-        let keys = Keys::new(cluster);
+        let keys = Keys::new(cluster, config.db);
         Arc::new(Self {
             subscription: Subscription::new(config.clone(), keys.events.clone()),
             link: RedisLink::new(config, keys),

@@ -1,5 +1,5 @@
 local request, queries, new_id = 'req:' .. ARGV[2], ARGV[3], ARGV[4]
-local RETENTION, PRUNE_INTERVAL = tonumber(ARGV[5]), 60000000
+local RETENTION, PRUNE_COUNT = tonumber(ARGV[5]), 50
 
 local known = redis.call('HGET', TRIGGERS, request)
 if known then
@@ -25,16 +25,15 @@ local function write(id, create_us, version, names)
   publish('pending:' .. pending_text())
 end
 
--- At most once a minute, so that a call does not pay for all calls of the last ten minutes.
+-- A bounded amount of work a call, from where the last one stopped: there may be any number of request ids.
 local function prune()
-  local pruned = tonumber(redis.call('HGET', TRIGGERS, 'pruned_us') or '0')
-  if math.abs(now - pruned) < PRUNE_INTERVAL then return end
-  for field, value in pairs(hash(TRIGGERS)) do
-    if string.sub(field, 1, 4) == 'req:' and tonumber(string.match(value, '^%d+')) < now then
-      redis.call('HDEL', TRIGGERS, field)
-    end
+  local cursor = redis.call('HGET', TRIGGERS, 'prune_cursor') or '0'
+  local step = redis.call('HSCAN', TRIGGERS, cursor, 'MATCH', 'req:*', 'COUNT', PRUNE_COUNT)
+  local fields = step[2]
+  for i = 1, #fields, 2 do
+    if tonumber(string.match(fields[i + 1], '^%d+')) < now then redis.call('HDEL', TRIGGERS, fields[i]) end
   end
-  redis.call('HSET', TRIGGERS, 'pruned_us', int(now))
+  redis.call('HSET', TRIGGERS, 'prune_cursor', step[1])
 end
 
 local reply

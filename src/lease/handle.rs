@@ -1,9 +1,6 @@
 //! The process's side of the lease task: what it is, and what may be asked of it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -56,15 +53,15 @@ impl LeaseHandle {
     /// The last observation, when it is no older than `max_staleness`; else the store's answer now. With the store out
     /// of reach: UNKNOWN, with the last observation.
     pub async fn status(&self, max_staleness: Option<Duration>) -> Observation {
-        let last = self.view.observation().borrow().clone();
-        if let (Some(last), Some(max)) = (&last, max_staleness)
+        let sent = self.clock.now();
+        if let (Some((last, at)), Some(max)) = (self.view.last(), max_staleness)
             && last.state != LeaseState::Unknown
-            && SystemTime::now().duration_since(last.observe_time).unwrap_or_default() <= max
+            && sent.saturating_since(at) <= max
         {
-            return last.clone();
+            return last;
         }
         match self.backend.ask(&Command::Status, STATUS_TIMEOUT).await {
-            Ok(answer) => self.view.heard(&answer.standing),
+            Ok(answer) => self.view.heard(&answer.standing, sent, self.clock.now()),
             Err(error) => self.view.failed(&error),
         }
         self.view.observation().borrow().clone().unwrap_or_else(Observation::unknown)

@@ -9,13 +9,14 @@ use crate::{
     board::{Event, Resign},
     claim::{Claim, Grant, Role},
     clock::BootTime,
+    config::Acquire as Mode,
     lease::{
         Wish, from_micros,
         keeper::{Keeper, Stir},
         micros,
         view::moment,
     },
-    lease_protocol::{Command, Renew, Reply, margin},
+    lease_protocol::{Answer, Command, Renew, Reply, margin},
     metrics::lease::{RenewalResult, Transition},
 };
 
@@ -36,7 +37,7 @@ enum End {
     Resigned(Resign),
     GaveUp,
     /// In order; the sender is dropped once the lease is free.
-    Released(Option<oneshot::Sender<()>>),
+    Released(oneshot::Sender<()>),
 }
 
 // === impl Holding ===
@@ -91,23 +92,24 @@ impl Keeper {
 
         let end = self.keep(&mut holding).await;
 
+        self.retired |= self.config.acquire == Mode::Once;
         // First nothing more is published here, then somebody else may.
         self.view.set_role(match end {
-            End::Lost | End::Expired => Role::Standby,
-            End::Resigned(_) | End::GaveUp | End::Released(_) => Role::Observer,
+            End::Lost | End::Expired if !self.retired => Role::Standby,
+            _ => Role::Observer,
         });
         let reason = end.transition();
         self.metrics.transition(reason);
-        match end {
-            End::Lost | End::Expired => {
-                warn!(epoch, reason = reason.as_str(), "database row count metrics lock is over")
-            }
-            _ => info!(epoch, reason = reason.as_str(), "released database row count metrics lock"),
+        if let End::Lost | End::Expired = end {
+            warn!(epoch, reason = reason.as_str(), "database row count metrics lock is over");
         }
         let released = match end {
             End::Lost => None,
             _ => self.release(&holding.claim.grant.token, epoch).await,
         };
+        if let End::Resigned(_) | End::GaveUp | End::Released(_) = end {
+            log_released(epoch, reason, released.as_ref());
+        }
         match end {
             End::Lost | End::Expired => {}
             End::GaveUp => self.stay_out(self.config.duration),
@@ -135,16 +137,16 @@ impl Keeper {
             let now = self.clock.now();
             let deadline = holding.claim.deadline;
             if now >= deadline {
-                return if stopping { End::Released(None) } else { End::Expired };
+                return End::Expired;
             }
-            if let Some(wish) = (self.resign)().filter(|wish| wish.epoch == holding.claim.grant.epoch) {
+            if let Some(wish) = (self.board)().resign.filter(|wish| wish.epoch == holding.claim.grant.epoch) {
                 return End::Resigned(wish);
             }
             let wake = if stopping { deadline } else { next.min(deadline) };
             if now < wake {
                 match self.stir(Instant::now() + wake.saturating_since(now), !stopping).await {
                     Stir::Stop => stopping = true,
-                    Stir::Wish(Wish::Release(done)) => return End::Released(Some(done)),
+                    Stir::Wish(Wish::Release(done)) => return End::Released(done),
                     Stir::Wish(Wish::Renew(asker)) if !stopping => {
                         askers.push(asker);
                         next = now;
@@ -220,11 +222,20 @@ impl Keeper {
     }
 
     fn log_extended(&self, extended_before: &mut bool) {
-        if !std::mem::replace(extended_before, true) || self.extended_level <= Level::INFO {
+        if !std::mem::replace(extended_before, true) || self.collected_level <= Level::INFO {
             info!("extended database row count metrics lock");
         } else {
             debug!("extended database row count metrics lock");
         }
+    }
+}
+
+fn log_released(epoch: i64, reason: Transition, answer: Option<&Answer>) {
+    let reason = reason.as_str();
+    match answer.map(|answer| answer.reply) {
+        Some(Reply::Released { .. }) => info!(epoch, reason, "released database row count metrics lock"),
+        Some(_) => warn!(epoch, reason, "database row count metrics lock was no longer held here when it was released"),
+        None => warn!(epoch, reason, "database row count metrics lock could not be released; it ends by itself"),
     }
 }
 

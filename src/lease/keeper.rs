@@ -12,11 +12,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    board::{Event, Resign},
+    board::Event,
     claim::Role,
     clock::{BootTime, Clock},
     config::LeaseConfig,
-    lease::{Backend, Error, Setup, Wish, view::View},
+    lease::{Backend, BoardHints, Error, Setup, Wish, view::View},
     lease_protocol::{Answer, Command, Reply},
     metrics::lease::LeaseMetrics,
 };
@@ -29,13 +29,13 @@ pub(super) struct Keeper {
     pub(super) address: String,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: LeaseMetrics,
-    pub(super) extended_level: tracing::Level,
+    pub(super) collected_level: tracing::Level,
     pub(super) view: Arc<View>,
     events: broadcast::Receiver<Event>,
     /// No more events can come; only timers wake.
     deaf: bool,
     hint: Box<dyn Fn(i64) + Send + Sync>,
-    pub(super) resign: Box<dyn Fn() -> Option<Resign> + Send + Sync>,
+    pub(super) board: Box<dyn Fn() -> BoardHints + Send + Sync>,
     /// The revision last hinted at.
     revision: i64,
     wishes: mpsc::Receiver<Wish>,
@@ -50,6 +50,8 @@ pub(super) struct Keeper {
     pub(super) hold_off: Option<BootTime>,
     /// The epoch whose holder was logged as "another instance".
     pub(super) denied_by: Option<i64>,
+    /// The end of the quarantine last logged, by the store's clock.
+    pub(super) quarantine_told: Option<i64>,
     /// When the lease was heard to become free.
     pub(super) freed: Option<BootTime>,
 }
@@ -74,7 +76,7 @@ impl Keeper {
         wishes: mpsc::Receiver<Wish>,
         stop: CancellationToken,
     ) -> Self {
-        let Setup { backend, events, hint, resign, config, instance_id, address, clock, metrics, extended_level } =
+        let Setup { backend, events, hint, board, config, instance_id, address, clock, metrics, collected_level } =
             setup;
         Self {
             backend,
@@ -83,12 +85,12 @@ impl Keeper {
             address,
             clock,
             metrics,
-            extended_level,
+            collected_level,
             view,
             events,
             deaf: false,
             hint,
-            resign,
+            board,
             revision: 0,
             wishes,
             _open: open,
@@ -97,6 +99,7 @@ impl Keeper {
             retired: false,
             hold_off: None,
             denied_by: None,
+            quarantine_told: None,
             freed: None,
         }
     }
@@ -118,7 +121,10 @@ impl Keeper {
                 Some(wish) = self.wishes.recv() => return Stir::Wish(wish),
                 () = sleep_until(until) => return Stir::Timer,
                 event = self.events.recv(), if !self.deaf => match event {
-                    Ok(event) => return Stir::Event(event),
+                    Ok(event) => {
+                        self.raise_floor(&event);
+                        return Stir::Event(event);
+                    }
                     Err(RecvError::Lagged(_)) => return Stir::Missed,
                     Err(RecvError::Closed) => self.deaf = true,
                 },
@@ -126,13 +132,23 @@ impl Keeper {
         }
     }
 
+    fn raise_floor(&mut self, event: &Event) {
+        let epoch = match event {
+            Event::Granted(epoch) | Event::Released(epoch) => *epoch,
+            Event::Snapshot(snapshot) => snapshot.epoch,
+            _ => return,
+        };
+        self.floor = self.floor.max(epoch);
+    }
+
     /// One command; what its answer or failure shows is passed on.
     pub(super) async fn ask(&mut self, command: &Command, timeout: Duration) -> Result<Answer, Error> {
+        let sent = self.clock.now();
         let result = self.backend.ask(command, timeout).await;
         match &result {
             Ok(answer) => {
                 self.floor = self.floor.max(answer.standing.epoch);
-                self.view.heard(&answer.standing);
+                self.view.heard(&answer.standing, sent, self.clock.now());
                 // Other replies show a quarantine that is not written yet, and so has no end.
                 if let Reply::Held { .. } | Reply::Quarantined { .. } | Reply::Renewed { .. } | Reply::Reclaimed { .. } =
                     answer.reply
@@ -145,10 +161,7 @@ impl Keeper {
                     (self.hint)(answer.revision);
                 }
             }
-            Err(error) => {
-                self.view.failed(error);
-                self.backend.reset().await;
-            }
+            Err(error) => self.view.failed(error),
         }
         result
     }

@@ -32,8 +32,6 @@ impl Backend for MemoryBackend {
         Ok(self.store.run(self.rules, command))
     }
 
-    async fn reset(&self) {}
-
     async fn is_alone(&self, _timeout: Duration) -> Result<bool, Error> {
         Ok(true)
     }

@@ -68,25 +68,12 @@ impl Backend for RedisBackend {
         answered
     }
 
-    async fn reset(&self) {
-        self.claims.disconnect().await;
-    }
-
     async fn is_alone(&self, timeout: Duration) -> Result<bool, Error> {
-        let ask = async {
-            let mut connection = self.questions.connected().await?;
-            let mut command = redis::cmd("PUBSUB");
-            command.arg("NUMSUB").arg(&self.questions.keys().events);
-            command.query_async::<(String, i64)>(&mut connection).await
-        };
-        match tokio::time::timeout(timeout, ask).await {
-            Ok(Ok((_, subscribers))) => Ok(subscribers <= 1),
-            Ok(Err(error)) => {
-                self.questions.disconnect().await;
-                Err(unavailable(&error))
-            }
-            Err(_) => Err(Error::Unavailable("no answer to PUBSUB NUMSUB in time".to_owned())),
-        }
+        let mut command = redis::cmd("PUBSUB");
+        command.arg("NUMSUB").arg(&self.questions.keys().events);
+        let asked = self.questions.call(timeout, async |mut connection| command.query_async(&mut connection).await);
+        let (_, subscribers): (String, i64) = asked.await.map_err(|error| unavailable(&error))?;
+        Ok(subscribers <= 1)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         keeper::{Keeper, Stir},
         micros,
     },
-    lease_protocol::{Acquire, Answer, Command, Reply},
+    lease_protocol::{Acquire, Answer, Command, Reply, Standing},
     metrics::lease::{AcquireResult, WakeupSource},
 };
 
@@ -33,21 +33,12 @@ struct Campaign {
     unanswered: bool,
 }
 
-/// What a standby does next.
-enum Next {
-    /// Campaign.
-    Bid,
-    /// See who holds the lease now.
-    Look,
-}
-
 // === impl Keeper ===
 
 impl Keeper {
     /// Waits for the lease; `None` once stopped.
     pub(super) async fn stand_by(&mut self) -> Option<Holding> {
         let mut campaign = Campaign::new();
-        let mut next = Next::Bid;
         loop {
             let competes = self.competes();
             if !competes && campaign.unanswered {
@@ -59,16 +50,17 @@ impl Keeper {
                 return None;
             }
             self.show_role();
-            let pause = match next {
-                Next::Bid if competes => match self.bid(&mut campaign).await {
+            let pause = if competes {
+                match self.bid(&mut campaign).await {
                     Ok(holding) => return Some(holding),
                     Err(pause) => pause,
-                },
-                Next::Bid | Next::Look => self.look(competes).await,
+                }
+            } else {
+                self.look().await
             };
             // The answer may have ended the competition.
             self.show_role();
-            next = self.wait(pause).await;
+            self.wait(pause).await;
         }
     }
 
@@ -85,6 +77,7 @@ impl Keeper {
 
     /// One bid. Without a grant: how long to wait for the next.
     async fn bid(&mut self, campaign: &mut Campaign) -> Result<Holding, Duration> {
+        self.floor = self.floor.max((self.board)().epoch);
         let command = Command::Acquire(Acquire {
             token: campaign.token.clone(),
             holder: self.instance_id.clone(),
@@ -117,25 +110,43 @@ impl Keeper {
                 self.denied(&answer);
                 Err(after(remaining_us))
             }
-            Reply::Quarantined { remaining_us } => Err(after(remaining_us)),
+            Reply::Quarantined { remaining_us } => {
+                self.quarantined(&answer);
+                Err(after(remaining_us))
+            }
             // The answer has raised the floor.
             Reply::Stale { .. } => Err(Duration::ZERO),
             _ => Err(self.config.duration / 20),
         }
     }
 
-    /// Sees how the lease stands, and tells how long to wait before the next bid or look.
-    async fn look(&mut self, competes: bool) -> Duration {
+    /// Sees how the lease stands without competing, and tells how long to wait before the next look.
+    async fn look(&mut self) -> Duration {
         let ttl = self.config.duration;
-        let Ok(answer) = self.ask(&Command::Status, ttl / 10).await else {
-            return if competes { ttl / 20 } else { ttl };
-        };
+        let Ok(answer) = self.ask(&Command::Status, ttl / 10).await else { return ttl };
         let standing = answer.standing;
         match standing.state {
             LeaseState::Held => after(standing.remaining_us.max(standing.quarantine_us)),
             LeaseState::Quarantined => after(standing.quarantine_us),
-            _ if competes => Duration::ZERO,
-            _ => ttl,
+            LeaseState::Free | LeaseState::Unknown => ttl,
+        }
+    }
+
+    fn quarantined(&mut self, answer: &Answer) {
+        let Standing { now_us, epoch, quarantine_us, .. } = answer.standing;
+        let end_us = now_us + quarantine_us;
+        if self.quarantine_told.replace(end_us) == Some(end_us) {
+            return;
+        }
+        let remaining_s = from_micros(quarantine_us).as_secs_f64();
+        if epoch == 0 {
+            info!(
+                remaining_s,
+                "the lease store has no record: somebody may hold the lease without it, and nobody new is let in \
+                 meanwhile; for a fleet that never ran before, lease.firststart: immediate skips this wait"
+            );
+        } else {
+            info!(remaining_s, "the lease store has lost its past: nobody new is let in meanwhile");
         }
     }
 
@@ -155,40 +166,37 @@ impl Keeper {
     }
 
     /// Waits for the time to bid or look.
-    async fn wait(&mut self, pause: Duration) -> Next {
+    async fn wait(&mut self, pause: Duration) {
         let now = self.clock.now();
         let hold_off = self.hold_off.map(|until| until.saturating_since(now)).filter(|left| !left.is_zero());
         let until = Instant::now() + hold_off.map_or(pause, |left| left.min(pause));
         loop {
             match self.stir(until, true).await {
-                Stir::Stop => return Next::Bid,
+                Stir::Stop => return,
                 Stir::Timer => {
                     self.metrics.wakeup(WakeupSource::Timer);
-                    return Next::Bid;
+                    return;
                 }
                 Stir::Missed | Stir::Event(Event::Subscribed) => {
                     self.metrics.wakeup(WakeupSource::Subscribed);
-                    return Next::Bid;
+                    return;
                 }
-                Stir::Event(Event::Released(epoch)) => {
-                    self.floor = self.floor.max(epoch);
+                Stir::Event(Event::Released(_)) => {
                     self.freed = Some(self.clock.now());
                     self.metrics.wakeup(WakeupSource::Released);
-                    return Next::Bid;
+                    return;
                 }
                 Stir::Event(Event::Granted(epoch)) => {
-                    self.floor = self.floor.max(epoch);
                     self.freed = None;
                     if self.view.observation().borrow().as_ref().is_none_or(|last| last.epoch != epoch) {
                         self.metrics.wakeup(WakeupSource::Granted);
-                        return Next::Look;
+                        return;
                     }
                 }
-                Stir::Event(Event::Snapshot(snapshot)) => self.floor = self.floor.max(snapshot.epoch),
                 Stir::Event(Event::Unsubscribed) => self.view.doubt(),
                 Stir::Wish(Wish::Release(_done)) => {
                     self.retired = true;
-                    return Next::Bid;
+                    return;
                 }
                 Stir::Event(_) | Stir::Wish(_) => {}
             }

@@ -10,15 +10,17 @@ local function server_time()
 end
 
 -- Changes with every event after which this server may have forgotten a grant: run_id with a restart, master_replid
--- with a promotion. Neither alone sees both.
+-- with a promotion. Neither alone sees both. nil on a replica, which may be behind its master.
 local function server_generation()
   local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-  local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
-  return run_id .. ':' .. replid
+  local replication = redis.call('INFO', 'replication')
+  if not string.find(replication, 'role:master', 1, true) then return nil end
+  return run_id .. ':' .. string.match(replication, 'master_replid:(%w+)')
 end
 
 local now = server_time()
 local generation = server_generation()
+if not generation then return redis.error_reply('READONLY not the master') end
 
 -- tostring would turn an epoch into 1.79e+15.
 local function int(n)

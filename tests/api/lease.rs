@@ -17,7 +17,7 @@ use rowcount::{
     clock::{BootTime, Clock, SystemClock},
     config::{Acquire, FirstStart, LeaseConfig, RedisConfig},
     demo::redis::{RedisOptions, RedisServer},
-    lease::{self, LeaseHandle, MemoryBackend, Setup, redis::RedisBackend},
+    lease::{self, BoardHints, LeaseHandle, MemoryBackend, Setup, redis::RedisBackend},
     memory_store::MemoryStore,
     metrics::lease::LeaseMetrics,
     redis_link::Keys,
@@ -56,7 +56,7 @@ impl Instance {
     }
 
     async fn start_with(server: &RedisServer, name: &str, config: LeaseConfig) -> Self {
-        let keys = Keys::new("test");
+        let keys = Keys::new("test", 0);
         let (events, _) = broadcast::channel(64);
         let relay = relay(server, &keys, events.clone()).await;
         let clock = Arc::new(JumpClock::default());
@@ -67,13 +67,13 @@ impl Instance {
             backend: Arc::new(RedisBackend::new(&redis_config(server), &keys, &config)),
             events: events.subscribe(),
             hint: Box::new(|_| {}),
-            resign: Box::new(move || *read.lock().unwrap()),
+            board: Box::new(move || BoardHints { resign: *read.lock().unwrap(), epoch: 0 }),
             config,
             instance_id: name.to_owned(),
             address: format!("{name}:1"),
             clock: clock.clone(),
             metrics: LeaseMetrics::new(&SdkMeterProvider::default().meter("test")),
-            extended_level: tracing::Level::DEBUG,
+            collected_level: tracing::Level::DEBUG,
         };
         let (handle, task) = lease::spawn(setup, stop.clone());
         Self { handle, task, relay, events, clock, resign, stop }
@@ -375,7 +375,7 @@ async fn a_user_that_may_not_ask_for_info_is_told_so() {
     let alice = Instance::start(&server, "alice").await;
     until("an error", async || alice.handle.last_error().is_some()).await;
     let error = alice.handle.last_error().unwrap();
-    assert!(error.contains("give the user of redis.cache the commands +info and +time"), "{error}");
+    assert!(error.contains("give the user of redis.cache the commands +info +time"), "{error}");
 }
 
 #[tokio::test]
@@ -416,13 +416,13 @@ async fn a_lease_in_memory_is_granted_at_once_and_released() {
         backend: Arc::new(MemoryBackend::new(Arc::new(MemoryStore::new(clock.clone())), &config)),
         events: events.subscribe(),
         hint: Box::new(|_| {}),
-        resign: Box::new(|| None),
+        board: Box::new(BoardHints::default),
         config,
         instance_id: "alice".to_owned(),
         address: String::new(),
         clock: clock.clone(),
         metrics: LeaseMetrics::new(&SdkMeterProvider::default().meter("test")),
-        extended_level: tracing::Level::DEBUG,
+        collected_level: tracing::Level::DEBUG,
     };
     drop(events);
     let stop = CancellationToken::new();

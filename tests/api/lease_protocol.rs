@@ -139,7 +139,7 @@ fn random_command(rng: &mut fastrand::Rng, record: Option<&Record>, seen: &[(Str
 #[tokio::test]
 async fn the_scripts_do_what_the_step_does() {
     let server = RedisServer::start().await.unwrap();
-    let mut scripts = Scripts { connection: server.connect().await.unwrap(), keys: Keys::new("differential") };
+    let mut scripts = Scripts { connection: server.connect().await.unwrap(), keys: Keys::new("differential", 0) };
     let mut kinds = BTreeSet::new();
     for seed in 0..40 {
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -198,7 +198,7 @@ async fn the_scripts_do_what_the_step_does() {
 #[tokio::test]
 async fn every_answer_tells_the_revision_of_the_board() {
     let server = RedisServer::start().await.unwrap();
-    let mut scripts = Scripts { connection: server.connect().await.unwrap(), keys: Keys::new("revision") };
+    let mut scripts = Scripts { connection: server.connect().await.unwrap(), keys: Keys::new("revision", 0) };
     let snapshot = scripts.keys.keys[1].clone();
     assert_eq!(scripts.ask(RULES, &Command::Status, START_US, "g").await.revision, 0);
     let revision = START_US.to_string();

@@ -82,7 +82,7 @@ impl Bench {
                 holder.insert(Grant { token, epoch }).clone()
             }
             Store::Redis(server) => {
-                let link = RedisLink::new(config(server.port()), Keys::new(CLUSTER));
+                let link = RedisLink::new(config(server.port()), Keys::new(CLUSTER, 0));
                 let script = redis_link::script(GRANT);
                 let epoch = link.run(&script, &[token.as_bytes()], PATIENCE).await.unwrap();
                 let epoch: String = redis::from_redis_value(epoch).unwrap();
