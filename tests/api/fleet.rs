@@ -247,11 +247,6 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
     }
 }
 
-/// A span as protobuf has it.
-pub fn span(span: Duration) -> prost_types::Duration {
-    span.try_into().expect("a short span")
-}
-
 /// Code, reason and message of an error that is part of an answer.
 pub fn told(error: &pb::Status) -> (Code, String, String) {
     let info = error.details.iter().find(|detail| detail.type_url.ends_with("google.rpc.ErrorInfo"));
