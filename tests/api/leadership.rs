@@ -148,7 +148,9 @@ async fn a_holder_that_was_frozen_past_its_lease_shows_nothing_when_it_wakes() {
         assert!(count.row_count.is_none() || count.stale || is_new, "{count:?}");
     }
     let status = status.await.unwrap().unwrap().into_inner();
-    assert_eq!(status.lease.unwrap().holder_id, after.holder_id);
+    // Where the store's answer comes late, on a busy machine, the lease is unknown; it is never shown as this one's.
+    let lease = status.lease.unwrap();
+    assert!(lease.state() == State::Unknown || lease.holder_id == after.holder_id, "{lease:?}");
     assert_ne!(status.instance.unwrap().role(), Role::Holder);
 
     let still = settled(&fleet, &[&alice, &bob, &carol], before.epoch).await;
