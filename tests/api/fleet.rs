@@ -255,11 +255,6 @@ pub fn told(error: &pb::Status) -> (Code, String, String) {
     (Code::from(error.code), info.reason, error.message.clone())
 }
 
-/// A span as protobuf has it.
-pub fn span(span: Duration) -> prost_types::Duration {
-    span.try_into().expect("a short span")
-}
-
 /// The value of one series of a page; `series` is its name with labels as printed.
 pub fn sample(page: &str, series: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
