@@ -19,10 +19,11 @@ export PATH := $(TOOLS)/bin:$(PATH)
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-deps: ## Install PostgreSQL, Redis and a C compiler where they are missing
+deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are missing
 	@packages=; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || packages+=" postgresql"; \
 	command -v redis-server >/dev/null || packages+=" redis-server"; \
+	command -v openssl >/dev/null || packages+=" openssl"; \
 	command -v cc >/dev/null || packages+=" gcc libc6-dev"; \
 	if [ -n "$$packages" ]; then $(APT) update && $(APT) install -y --no-install-recommends $$packages; fi
 

@@ -179,8 +179,7 @@ async fn run(
     tasks.spawn("collector", ends(collector.run(stop_collecting.clone())));
 
     let health = Health::serving().await;
-    let stale_after = config.collection.interval * config.collection.stale_after;
-    tasks.spawn("health", ends(health.clone().keep(view.clone(), stale_after, stop.clone())));
+    tasks.spawn("health", ends(health.clone().keep(view.clone(), stop.clone())));
     let counts = Counts { view, queries: config.collection.queries.clone().into() };
     let service = Service {
         collections: Collections::new(counts.clone(), board.clone(), end_streams.clone(), collector_metrics),
@@ -210,6 +209,8 @@ async fn run(
 
     // Wait.
     let outcome = tokio::select! {
+        // First: the signal itself ends the task that tells the health.
+        biased;
         () = stop.cancelled() => Ok(()),
         error = tasks.next_end() => {
             error!(error = format!("{error:#}"), "Stopping");

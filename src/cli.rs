@@ -15,6 +15,7 @@ use client::ClientArgs;
 use output::WriteError;
 use service::EX_CONFIG;
 
+mod check;
 mod client;
 mod collections;
 mod counts;
@@ -45,7 +46,7 @@ enum Command {
     /// Print the effective settings, redacted, each with where it came from
     Config(ServeArgs),
     /// Validate the configuration
-    Check(service::CheckArgs),
+    Check(check::CheckArgs),
     /// Run everything on temporary directories, with a live table
     Demo(DemoArgs),
     /// Print the newest row counts
@@ -85,7 +86,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => service::serve(args).await?,
         Command::Config(args) => service::config(&args)?,
-        Command::Check(args) => return service::check(args).await,
+        Command::Check(args) => check::run(args).await?,
         Command::Demo(args) => return demo::run(args).await,
         Command::Counts(args) => counts::run(args).await?,
         Command::Watch(args) => watch::run(args).await?,

@@ -11,6 +11,7 @@ use std::{
 
 use sqlx::Row;
 use tokio_util::sync::CancellationToken;
+use tracing::{Span, field::Empty, instrument};
 
 use crate::{
     config::DatabaseConfig,
@@ -88,6 +89,15 @@ impl Counting {
     /// Runs `query` once, exactly. `time_left` bounds all of it, the wait for a connection too; the query's own
     /// timeout bounds the run. A cancelled or dropped run ends on the server too, and this returns without waiting for
     /// that.
+    #[instrument(name = "count", skip_all, fields(
+        otel.name = summary("SELECT", query.table()),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        error.type = Empty,
+        db.system.name = "postgresql",
+        db.query.summary = summary("SELECT", query.table()),
+        query_name = query.name.as_str(),
+    ))]
     pub async fn count(&self, query: &Query, time_left: Duration, cancel: &CancellationToken) -> Run {
         let ran = self.pool.run(&statement::count(query), query.timeout, time_left, cancel).await;
         let outcome = ran.rows.and_then(|rows| {
@@ -101,10 +111,23 @@ impl Counting {
                 complete_until_time: None,
             })
         });
+        if let Err(failure) = &outcome {
+            let span = Span::current();
+            span.record("error.type", failure.reason.as_str());
+            if query.is_failed_by(failure.reason) {
+                span.record("otel.status_code", "ERROR");
+            }
+        }
         Run { outcome, attempt_time: ran.attempt_time, duration: ran.duration }
     }
 
     /// The planner's estimate of a table's rows; it reads no row and promises nothing.
+    #[instrument(name = "estimate", skip_all, fields(
+        otel.name = summary("EXPLAIN", Some(table)),
+        otel.kind = "client",
+        db.system.name = "postgresql",
+        db.query.summary = summary("EXPLAIN", Some(table)),
+    ))]
     pub async fn estimate_rows(
         &self,
         table: &str,
@@ -142,4 +165,9 @@ impl Counting {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// What a statement does to what, after the semantic conventions: a trace never holds the SQL, which is the user's.
+fn summary(operation: &str, table: Option<&str>) -> String {
+    table.map_or_else(|| operation.to_owned(), |table| format!("{operation} {table}"))
 }

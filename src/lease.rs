@@ -16,7 +16,6 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info_span};
 
 pub use handle::LeaseHandle;
 pub use memory::MemoryBackend;
@@ -107,7 +106,7 @@ pub fn spawn(setup: Setup, stop: CancellationToken) -> (LeaseHandle, JoinHandle<
     let (wishes, queue) = mpsc::channel(WISHES);
     setup.metrics.watch(view.role(), view.observation(), setup.clock.clone());
     let handle = LeaseHandle::new(view.clone(), wishes.clone(), setup.backend.clone(), setup.clock.clone());
-    let task = tokio::spawn(Keeper::new(setup, view, wishes, queue, stop).run().instrument(info_span!("lease")));
+    let task = tokio::spawn(Keeper::new(setup, view, wishes, queue, stop).run());
     (handle, task)
 }
 

@@ -31,5 +31,6 @@ pub mod grpc;
 pub mod ops;
 
 pub mod app;
-pub mod cli;
 pub mod demo;
+
+pub mod cli;

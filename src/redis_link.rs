@@ -1,11 +1,11 @@
 //! One connection to Redis that is made when it is needed and thrown away when it fails, and the scripts that run on
 //! it. Only lease/ and board/ send commands.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    RedisResult, Script, TlsCertificates, Value, aio::MultiplexedConnection,
+    RedisResult, Script, ServerErrorKind, TlsCertificates, Value, aio::MultiplexedConnection,
 };
 use tokio::sync::Mutex;
 
@@ -125,7 +125,10 @@ pub fn client(config: &RedisConfig) -> RedisResult<Client> {
         return Client::open(addr.into_connection_info()?.set_redis_settings(login));
     };
     let addr = ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: tls.insecure, tls_params: None };
-    let root_cert = tls.ca.as_ref().map(fs::read).transpose().map_err(unreadable)?;
+    let read = |path: &PathBuf| {
+        fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    };
+    let root_cert = tls.ca.as_ref().map(read).transpose().map_err(unreadable)?;
     Client::build_with_tls(
         addr.into_connection_info()?.set_redis_settings(login),
         TlsCertificates { client_tls: None, root_cert },
@@ -135,6 +138,14 @@ pub fn client(config: &RedisConfig) -> RedisResult<Client> {
 /// The error of a call that was not answered in its time.
 pub fn timed_out(timeout: Duration) -> RedisError {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(timeout))).into()
+}
+
+/// The error in words, with what to do where that is known.
+pub fn explained(error: &RedisError) -> String {
+    let refused = error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+        || error.detail().is_some_and(|detail| detail.contains("can't run this command"));
+    let hint = if refused { "; give the user of redis.cache the commands +info and +time" } else { "" };
+    format!("{error}{hint}")
 }
 
 fn unreadable(error: io::Error) -> RedisError {

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, future::Future, time::Duration};
 
 use tokio::task::{Id, JoinSet};
-use tracing::{Instrument, info_span, warn};
+use tracing::warn;
 
 /// The running tasks.
 #[derive(Default)]
@@ -18,7 +18,8 @@ pub struct Tasks {
 impl Tasks {
     /// Starts a task.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let handle = self.set.spawn(task.instrument(info_span!("task", task = name)));
+        // In no span: one that lasts as long as the process would make one trace of all that ever happens.
+        let handle = self.set.spawn(task);
         self.names.insert(handle.id(), name);
     }
 

@@ -62,7 +62,8 @@ impl RedisBoard {
     }
 
     async fn run<T: FromRedisValue>(&self, script: &Script, args: &[&[u8]]) -> Result<T, Error> {
-        let value = self.link.run(script, args, self.link.default_timeout()).await.map_err(unavailable)?;
+        let value =
+            self.link.run(script, args, self.link.default_timeout()).await.map_err(|error| unavailable(&error))?;
         from_redis_value(value).map_err(|error| Error::Malformed(error.to_string()))
     }
 }
@@ -176,6 +177,6 @@ fn not_understood(reply: &[String]) -> Error {
     Error::Malformed(format!("reply {reply:?}"))
 }
 
-fn unavailable(error: RedisError) -> Error {
-    Error::Unavailable(error.to_string())
+fn unavailable(error: &RedisError) -> Error {
+    Error::Unavailable(redis_link::explained(error))
 }

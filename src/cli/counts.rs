@@ -52,7 +52,6 @@ pub async fn run(args: CountsArgs) -> anyhow::Result<()> {
 
 /// Counts as a table; the column of bounds is only there when one has any.
 pub fn table(counts: &[RowCount], now: SystemTime) -> Table {
-    let bounds = |count: &RowCount| text::bounds(count.lower_bound, count.upper_bound);
     let bounded = counts.iter().any(|count| bounds(count).is_some());
     let header: Vec<&str> = ["QUERY", "ROWS", "AGE", "METHOD", "BOUNDS", "ERROR"]
         .into_iter()
@@ -68,6 +67,13 @@ pub fn table(counts: &[RowCount], now: SystemTime) -> Table {
         table.row(style(count), cells);
     }
     table
+}
+
+/// Bounds that say more than the number itself, as those of an exact count do not.
+pub fn bounds(count: &RowCount) -> Option<String> {
+    let is_exact =
+        count.row_count.is_some() && count.lower_bound == count.upper_bound && count.lower_bound == count.row_count;
+    if is_exact { None } else { text::bounds(count.lower_bound, count.upper_bound) }
 }
 
 /// The rows, when there are any to tell.
@@ -145,6 +151,7 @@ mod tests {
             lines(&[count("blobs", 12_345)]),
             ["QUERY    ROWS  AGE  METHOD  ERROR", "blobs  12,345   3s  exact"]
         );
+        let exact = RowCount { lower_bound: Some(1), upper_bound: Some(1), ..count("blobs", 1) };
         let bounded = RowCount {
             method: Method::Followed.into(),
             lower_bound: Some(7),
@@ -152,7 +159,7 @@ mod tests {
             ..count("tags", 8)
         };
         assert_eq!(
-            lines(&[count("blobs", 1), bounded]),
+            lines(&[exact, bounded]),
             [
                 "QUERY  ROWS  AGE  METHOD    BOUNDS  ERROR",
                 "blobs     1   3s  exact",

@@ -87,9 +87,8 @@ impl Shown {
             counts::rows(count),
             counts::method(count)
         );
-        let bounds = text::bounds(count.lower_bound, count.upper_bound);
         let stale = count.stale.then(|| "stale".to_owned());
-        for part in [bounds, stale, count.error.as_ref().map(text::error)].into_iter().flatten() {
+        for part in [counts::bounds(count), stale, count.error.as_ref().map(text::error)].into_iter().flatten() {
             line += &format!("  {}", text::one_line(&part));
         }
         let style = counts::style(count);

@@ -9,7 +9,7 @@ use tracing::{Level, debug, error, info, trace, warn};
 use crate::{
     collection::{Collection, CollectionState},
     failure::{Failure, FailureReason},
-    query::QueryName,
+    query::{Query, QueryName},
 };
 
 /// Remembers what was told last.
@@ -47,13 +47,13 @@ impl Report {
     }
 
     /// A query failed: told when it begins to fail, and at debug while it goes on.
-    pub fn failed(&mut self, name: &QueryName, failure: &Failure) {
+    pub fn failed(&mut self, query: &Query, failure: &Failure) {
         let Failure { reason, message } = failure;
-        let (query_name, reason_name) = (name.as_str(), reason.as_str());
-        let first = self.failing.insert(name.clone());
+        let (query_name, reason_name) = (query.name.as_str(), reason.as_str());
+        let first = self.failing.insert(query.name.clone());
         match reason {
             FailureReason::Cancelled => debug!(query_name, reason = reason_name, error = message, "Count ended"),
-            FailureReason::TableMissing if first => {
+            reason if first && !query.is_failed_by(*reason) => {
                 info!(query_name, reason = reason_name, error = message, "No such table in this schema version");
             }
             _ if first => warn!(query_name, reason = reason_name, error = message, "Count failed"),

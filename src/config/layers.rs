@@ -12,6 +12,9 @@ use super::{
     yaml::{self, Node, Value},
 };
 
+/// Where OpenTelemetry's SDKs are told the endpoint.
+const OTLP_ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
 /// Variables with our prefix that are no settings: the client's.
 const NOT_SETTINGS: [&str; 1] = ["ROWCOUNT_SERVER"];
 
@@ -67,6 +70,15 @@ impl Layers {
                 let nearest = schema::most_like(name, paths.keys().cloned());
                 self.warnings.push(format!("{name} names no setting and is ignored; the nearest is {nearest}"));
             }
+        }
+    }
+
+    /// Lays OpenTelemetry's own variables under what comes later; the one for traces before the one for everything.
+    pub fn opentelemetry(&mut self, environment: &BTreeMap<String, String>) {
+        let given = |name: &&&str| environment.get(**name).is_some_and(|text| !text.is_empty());
+        if let Some(name) = OTLP_ENDPOINTS.iter().find(given) {
+            let entry = Entry { text: environment[*name].clone(), origin: Origin::Environment((*name).to_owned()) };
+            self.entries.insert("tracing.endpoint".to_owned(), entry);
         }
     }
 

@@ -90,6 +90,7 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 pub fn load(args: &ServeArgs, env: impl Iterator<Item = (String, String)>) -> Result<Loaded, Problems> {
     let environment: BTreeMap<String, String> = env.collect();
     let mut layers = Layers::default();
+    layers.opentelemetry(&environment);
     if let Some(path) = &args.registry_config {
         registry::lay(&mut layers, path, &environment);
     }

@@ -11,7 +11,7 @@ use crate::{
 
 /// The whole page as of `now`.
 pub(super) fn page(look: &Look, now: SystemTime) -> String {
-    format!("{}\n\n{}\n{}", lease_line(look), counts(look, now), instances(look))
+    format!("{}\n\n{}\n\n{}", lease_line(look), counts(look, now).trim_fmt(), instances(look).trim_fmt())
 }
 
 /// One line for where there is no terminal.

@@ -15,9 +15,12 @@ use http_body::{Body as HttpBody, Frame};
 use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, Span, field::Empty, info_span};
 
-use crate::{metrics::rpc::RpcMetrics, telemetry};
+use crate::{
+    metrics::rpc::{RpcMetrics, code_name},
+    telemetry,
+};
 
 use super::status;
 
@@ -49,6 +52,8 @@ struct Observed {
 /// Counts one call exactly once; dropped before its end, it counts as cancelled.
 struct Ended {
     metrics: Arc<RpcMetrics>,
+    /// Ends with the call, which for a stream is long after its handler.
+    span: Span,
     method: String,
     began: Instant,
     code: Option<Code>,
@@ -93,11 +98,19 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let method = self.layer.method(request.uri().path());
-        let span = info_span!("rpc", otel.name = %method, otel.kind = "server", rpc.system.name = "grpc");
+        let span = info_span!(
+            "rpc",
+            otel.name = %method,
+            otel.kind = "server",
+            otel.status_code = Empty,
+            rpc.system.name = "grpc",
+            rpc.method = %method,
+            rpc.response.status_code = Empty,
+        );
         telemetry::parent_from(request.headers(), &span);
 
         let began = Instant::now();
-        let ended = Ended { metrics: self.layer.metrics.clone(), method, began, code: None };
+        let ended = Ended { metrics: self.layer.metrics.clone(), span: span.clone(), method, began, code: None };
         let deadline = timeout(request.headers()).and_then(|timeout| began.checked_add(timeout));
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(Deadline(deadline));
@@ -138,7 +151,12 @@ impl Ended {
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.metrics.observe(&self.method, self.code.unwrap_or(Code::Cancelled), self.began.elapsed());
+        let code = self.code.unwrap_or(Code::Cancelled);
+        self.span.record("rpc.response.status_code", code_name(code));
+        if is_ours(code) {
+            self.span.record("otel.status_code", "ERROR");
+        }
+        self.metrics.observe(&self.method, code, self.began.elapsed());
     }
 }
 
@@ -168,6 +186,12 @@ impl HttpBody for Observed {
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Codes that tell of a fault of the server's, after the semantic conventions; the others are what a caller asked for.
+fn is_ours(code: Code) -> bool {
+    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
+    matches!(code, Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss)
 }
 
 /// The code that these headers or trailers carry.

@@ -126,3 +126,90 @@ impl<S: Source> Open<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt;
+    use tonic::Code;
+
+    use super::*;
+    use crate::metrics::Exporter;
+
+    /// Sends each number, but for zero.
+    struct Numbers;
+
+    impl Source for Numbers {
+        type State = u32;
+        type Message = String;
+
+        fn message(&mut self, state: &u32) -> Option<String> {
+            (*state > 0).then(|| state.to_string())
+        }
+
+        fn heartbeat(&self) -> Option<String> {
+            Some("alive".to_owned())
+        }
+    }
+
+    fn streams(stop: &CancellationToken) -> Streams {
+        let metrics = RpcMetrics::new(&Exporter::new().unwrap().meter());
+        Streams::new(stop.clone(), Arc::new(metrics))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_stream_says_every_half_minute_that_it_lives_and_a_busy_one_does_not() {
+        let (state, receiver) = watch::channel(1);
+        let mut open = streams(&CancellationToken::new()).open(Numbers, receiver, None).unwrap();
+        let began = Instant::now();
+        assert_eq!(open.next().await.unwrap().unwrap(), "1");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+
+        tokio::time::advance(HEARTBEAT / 2).await;
+        state.send_replace(2);
+        assert_eq!(open.next().await.unwrap().unwrap(), "2");
+        for _ in 0..2 {
+            let idle = Instant::now();
+            assert_eq!(open.next().await.unwrap().unwrap(), "alive");
+            assert_eq!(idle.elapsed(), HEARTBEAT);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_comes_late_gets_the_newest_state_and_none_of_those_between() {
+        let (state, receiver) = watch::channel(1);
+        let mut open = streams(&CancellationToken::new()).open(Numbers, receiver, None).unwrap();
+        for number in 2..=1000 {
+            state.send_replace(number);
+        }
+        assert_eq!(open.next().await.unwrap().unwrap(), "1000");
+        assert_eq!(open.next().await.unwrap().unwrap(), "alive");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_with_its_deadline_and_with_the_instance() {
+        let (_state, receiver) = watch::channel(0);
+        let stop = CancellationToken::new();
+        let streams = streams(&stop);
+        let deadline = Instant::now() + Duration::from_secs(3);
+        let mut bounded = streams.open(Numbers, receiver.clone(), Some(Deadline(deadline))).unwrap();
+        assert_eq!(bounded.next().await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+        assert_eq!(Instant::now(), deadline);
+        assert!(bounded.next().await.is_none());
+
+        let mut endless = streams.open(Numbers, receiver, None).unwrap();
+        stop.cancel();
+        assert_eq!(endless.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn no_more_streams_are_let_in_than_there_are_places_and_an_ended_one_gives_its_place_back() {
+        let (_state, receiver) = watch::channel(0);
+        let streams = streams(&CancellationToken::new());
+        let mut open: Vec<_> =
+            (0..MAX_STREAMS).map(|_| streams.open(Numbers, receiver.clone(), None).unwrap()).collect();
+        let refused = streams.open(Numbers, receiver.clone(), None).map(|_| ()).unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        open.pop();
+        assert!(streams.open(Numbers, receiver, None).is_ok());
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{ErrorKind, RedisError, Script, ServerErrorKind, Value, from_redis_value};
+use redis::{RedisError, Script, Value, from_redis_value};
 use tracing::instrument;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     config::{LeaseConfig, RedisConfig},
     lease::{Backend, Error},
     lease_protocol::{Acquire, Answer, Command, Renew, Reply, Rules, Standing},
-    redis_link::{Keys, RedisLink, script},
+    redis_link::{self, Keys, RedisLink, script},
 };
 
 /// The lease in Redis.
@@ -47,18 +47,25 @@ impl RedisBackend {
 
 #[async_trait]
 impl Backend for RedisBackend {
-    #[instrument(name = "lease_command", skip_all, fields(db.system.name = "redis", otel.name))]
+    #[instrument(
+        name = "lease_command",
+        skip_all,
+        fields(db.system.name = "redis", otel.kind = "client", otel.name = name(command), otel.status_code)
+    )]
     async fn ask(&self, command: &Command, timeout: Duration) -> Result<Answer, Error> {
-        let (link, script, name) = match command {
-            Command::Acquire(_) => (&self.claims, &self.acquire, "lease acquire"),
-            Command::Renew(_) => (&self.claims, &self.renew, "lease renew"),
-            Command::Release { .. } => (&self.claims, &self.release, "lease release"),
-            Command::Status => (&self.questions, &self.status, "lease status"),
+        let (link, script) = match command {
+            Command::Acquire(_) => (&self.claims, &self.acquire),
+            Command::Renew(_) => (&self.claims, &self.renew),
+            Command::Release { .. } => (&self.claims, &self.release),
+            Command::Status => (&self.questions, &self.status),
         };
-        tracing::Span::current().record("otel.name", name);
         let args = arguments(self.rules, command);
         let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
-        answer(link.run(script, &args, timeout).await.map_err(|error| unavailable(&error))?)
+        let answered = link.run(script, &args, timeout).await.map_err(|error| unavailable(&error)).and_then(answer);
+        if answered.is_err() {
+            tracing::Span::current().record("otel.status_code", "ERROR");
+        }
+        answered
     }
 
     async fn reset(&self) {
@@ -80,6 +87,16 @@ impl Backend for RedisBackend {
             }
             Err(_) => Err(Error::Unavailable("no answer to PUBSUB NUMSUB in time".to_owned())),
         }
+    }
+}
+
+/// Of a command's span; a span that has begun takes no other name.
+fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Acquire(_) => "lease acquire",
+        Command::Renew(_) => "lease renew",
+        Command::Release { .. } => "lease release",
+        Command::Status => "lease status",
     }
 }
 
@@ -139,8 +156,5 @@ pub fn answer(value: Value) -> Result<Answer, Error> {
 type Shown = (i64, String, String, String, i64, i64, i64, i64, i64, i64);
 
 fn unavailable(error: &RedisError) -> Error {
-    let refused = error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
-        || error.detail().is_some_and(|detail| detail.contains("can't run this command"));
-    let hint = if refused { "; give the user of redis.cache the commands +info and +time" } else { "" };
-    Error::Unavailable(format!("{error}{hint}"))
+    Error::Unavailable(redis_link::explained(error))
 }

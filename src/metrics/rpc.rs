@@ -70,7 +70,7 @@ impl Drop for OpenWatch {
 }
 
 /// The code as gRPC's own documents write it.
-fn code_name(code: Code) -> &'static str {
+pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

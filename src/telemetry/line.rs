@@ -120,7 +120,9 @@ impl Visit for Fields {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.push(field, value.into());
+        // A whole number has no fraction, as in the registry's log: `"interval_s":10`.
+        let is_whole = value.fract() == 0.0 && value.abs() < 1e15;
+        self.push(field, if is_whole { (value as i64).into() } else { value.into() });
     }
 }
 

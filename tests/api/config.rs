@@ -354,3 +354,15 @@ fn the_example_loads() {
     assert_eq!(loaded.warnings, Vec::<String>::new());
     assert_eq!(query(&loaded, "deleted_repositories").timeout, Duration::from_secs(5));
 }
+
+#[test]
+fn opentelemetrys_own_variables_name_the_endpoint_unless_ours_does() {
+    let endpoint = |given: Given| given.loaded().config.tracing.endpoint;
+    let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4317");
+    let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4317");
+    assert_eq!(endpoint(Given::minimum()), None);
+    assert_eq!(endpoint(Given::minimum().env(&[all])).as_deref(), Some("http://all:4317"));
+    assert_eq!(endpoint(Given::minimum().env(&[all, traces])).as_deref(), Some("http://traces:4317"));
+    let ours = Given::minimum().env(&[all, traces]).file("tracing: {endpoint: 'http://ours:4317'}");
+    assert_eq!(endpoint(ours).as_deref(), Some("http://ours:4317"));
+}

@@ -2,23 +2,27 @@
 
 use std::{
     collections::BTreeMap,
-    process::{ExitStatus, Stdio},
+    io,
+    process::{ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use prost::Message;
 use rowcount::{
     demo::{postgres::PostgresServer, redis::RedisServer, schema},
     proto::v1::{self, row_count_service_client::RowCountServiceClient},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     process::{Child, Command},
 };
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
+use tonic_types::pb;
 
 /// Long enough for a loaded machine; nothing waits for it but a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,6 +82,13 @@ impl Fleet {
         self.postgres.execute("registry", sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
+    /// The integer that a query on the counted database returns.
+    pub async fn scalar(&self, sql: &str) -> i64 {
+        let mut connection = PgConnection::connect(&self.postgres.url("registry")).await.expect("the database answers");
+        let value = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection).await;
+        value.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
     /// Starts an instance and waits until it listens.
     pub async fn instance(&self, id: &str) -> Instance {
         self.instance_with(id, &[]).await
@@ -105,6 +116,14 @@ impl Fleet {
         instance
     }
 
+    /// Runs a command of the binary with the settings of the fleet, to its end.
+    pub async fn run(&self, args: &[&str], settings: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rowcount"));
+        command.args(args).env_clear().envs(&self.settings).envs(settings.iter().copied()).stdin(Stdio::null());
+        let output = command.kill_on_drop(true).output();
+        tokio::time::timeout(PATIENCE, output).await.expect("the command ends").expect("the binary starts")
+    }
+
     /// Whoever of `instances` holds the lease by its own metrics, as soon as exactly one does and has counted.
     pub async fn holder<'a>(&self, instances: &[&'a Instance]) -> &'a Instance {
         eventually("one instance holds and exports rows", async || {
@@ -126,7 +145,18 @@ impl Fleet {
 impl Instance {
     /// A client of this instance.
     pub async fn client(&self) -> RowCountServiceClient<Channel> {
-        RowCountServiceClient::connect(format!("http://{}", self.grpc)).await.expect("the instance listens")
+        RowCountServiceClient::new(self.channel().await)
+    }
+
+    /// A connection of its own, for a client of another service.
+    pub async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.grpc)).expect("an address");
+        endpoint.connect().await.expect("the instance listens")
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// GetRowCounts of everything.
@@ -155,14 +185,7 @@ impl Instance {
 
     /// Status and body of a page of the ops port.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.http).await.expect("the ops port listens");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("the ops port reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("the ops port answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
-        (status, body.to_owned())
+        http_get(&self.http, path).await.expect("the ops port answers")
     }
 
     /// Every line logged so far.
@@ -205,6 +228,18 @@ impl Instance {
     }
 }
 
+/// Status and body of a page at `addr`; an error when nobody answers there.
+pub async fn http_get(addr: &str, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(addr).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+    Ok((status, body.to_owned()))
+}
+
 /// The value of `probe` as soon as it has one; fails with `what` when it has none for too long.
 pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -215,6 +250,19 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
         assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Code, reason and message of an error that is part of an answer.
+pub fn told(error: &pb::Status) -> (Code, String, String) {
+    let info = error.details.iter().find(|detail| detail.type_url.ends_with("google.rpc.ErrorInfo"));
+    let info = pb::ErrorInfo::decode(&*info.expect("an ErrorInfo").value).expect("it decodes");
+    assert_eq!(info.domain, "rowcount.v1");
+    (Code::from(error.code), info.reason, error.message.clone())
+}
+
+/// A span as protobuf has it.
+pub fn span(span: Duration) -> prost_types::Duration {
+    span.try_into().expect("a short span")
 }
 
 /// The value of one series of a page; `series` is its name with labels as printed.

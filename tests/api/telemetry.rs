@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
     io::{self, Write},
     process::{Command, Stdio},
     sync::Arc,
@@ -46,8 +45,13 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Level, Subscriber};
 
+use crate::tools;
+
+mod traces;
+
 const BOUND: Duration = Duration::from_secs(10);
 const GOLDEN: &str = include_str!("golden/metrics.txt");
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TRACE_ID: [u8; 16] =
     [0x4b, 0xf9, 0x2f, 0x35, 0x77, 0xb3, 0x4d, 0xa6, 0xa3, 0xce, 0x92, 0x9d, 0x0e, 0x0e, 0x47, 0x36];
 const PARENT_ID: [u8; 8] = [0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7];
@@ -86,7 +90,7 @@ fn before_the_first_collection_the_registrys_families_have_no_sample() {
 
 #[test]
 fn promtool_has_nothing_against_the_page() {
-    let Some(promtool) = tool("promtool") else { return };
+    let Some(promtool) = tools::tool("promtool") else { return };
     let mut child = Command::new(promtool)
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -102,15 +106,7 @@ fn promtool_has_nothing_against_the_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_span_reaches_the_collector_of_traces_as_a_child_of_the_callers() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let (tx, mut rx) = mpsc::channel(8);
-    tokio::spawn(
-        tonic::transport::Server::builder()
-            .add_service(TraceServiceServer::new(Receiver(tx)))
-            .serve_with_incoming(TcpListenerStream::new(listener)),
-    );
-
+    let (endpoint, mut rx) = receiver().await;
     let (subscriber, guard) = traced(endpoint);
     tracing::subscriber::with_default(subscriber, || {
         let span = tracing::info_span!(target: "rowcount::grpc", "rpc");
@@ -267,16 +263,17 @@ fn normalised(line: &str) -> String {
     format!("{series} {}", if varies { "_" } else { value })
 }
 
-/// Where a tool is. CI has them all; elsewhere a test without its tool says so.
-fn tool(name: &str) -> Option<std::path::PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin");
-    let found = env::split_paths(&path).chain([own.into()]).map(|dir| dir.join(name)).find(|file| file.is_file());
-    if found.is_none() {
-        assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{name} is missing");
-        println!("skipped: {name} is neither on the PATH nor in .tools/bin");
-    }
-    found
+/// A collector of traces: its endpoint, and what it is sent.
+async fn receiver() -> (String, mpsc::Receiver<ExportTraceServiceRequest>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (tx, rx) = mpsc::channel(8);
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(TraceServiceServer::new(Receiver(tx)))
+            .serve_with_incoming(TcpListenerStream::new(listener)),
+    );
+    (endpoint, rx)
 }
 
 fn traced(endpoint: String) -> (impl Subscriber + Send + Sync, Guard) {
@@ -293,6 +290,6 @@ fn identity() -> Identity<'static> {
 }
 
 fn headers() -> HeaderMap {
-    let value = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let value = HeaderValue::from_static(TRACEPARENT);
     HeaderMap::from_iter([(http::HeaderName::from_static("traceparent"), value)])
 }
