@@ -116,7 +116,9 @@ impl Collections {
         if let Some(known) = self.counts.view.now().collection(id) {
             return Ok(known);
         }
-        let state = self.board.load().await.map_err(|error| status::from_board(&error))?;
+        let loaded = timeout(LOOK_UP, self.board.load());
+        let loaded = loaded.await.map_err(|_| status::store_unavailable(&"no answer in time"))?;
+        let state = loaded.map_err(|error| status::from_board(&error))?;
         Seen { state, ..Seen::default() }.collection(id).ok_or_else(|| status::collection_not_found(id))
     }
 
