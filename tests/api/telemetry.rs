@@ -150,12 +150,14 @@ async fn a_collector_of_traces_that_never_answers_holds_nothing_up() {
     let (subscriber, guard) = traced(format!("http://{}", silent.local_addr().unwrap()));
     let start = Instant::now();
     tracing::subscriber::with_default(subscriber, || {
-        for _ in 0..10_000 {
+        // More than the queue of the exporter holds.
+        for _ in 0..3_000 {
             tracing::info_span!(target: "rowcount::grpc", "rpc").in_scope(|| ());
         }
     });
     guard.shutdown().await;
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    // One export gives up after ten seconds: whoever waited for it is later than this, a machine under load is not.
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
