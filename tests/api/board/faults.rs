@@ -180,10 +180,11 @@ async fn fleets_of_two_databases_do_not_hear_each_other() {
 async fn a_replica_does_not_answer_and_the_next_call_finds_the_new_master() {
     let (bench, master) = (Bench::redis().await, Bench::redis().await);
     bench.board.trigger(request(&["tags"])).await.unwrap();
+    // Those of the board: others run no scripts.
     let clients = async || {
         let listed = bench.server().cli(&["CLIENT", "LIST", "TYPE", "normal"]).await.unwrap();
-        let ids = listed.lines().filter_map(|line| line.split(' ').next().map(str::to_owned));
-        ids.collect::<BTreeSet<_>>()
+        let own = listed.lines().filter(|line| line.contains("cmd=evalsha"));
+        own.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect::<BTreeSet<_>>()
     };
     let before = clients().await;
     let port = master.server().port().to_string();
@@ -199,12 +200,12 @@ async fn a_replica_does_not_answer_and_the_next_call_finds_the_new_master() {
     bench.server().cli(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
     bench.board.load().await.unwrap();
     let after = clients().await;
-    assert!(before.difference(&after).count() >= 2, "the connection of before is thrown away: {before:?} {after:?}");
+    assert!(before.len() == 1 && after.len() == 1 && before != after, "{before:?} {after:?}");
 }
 
 #[tokio::test]
 async fn many_old_request_ids_are_forgotten_a_few_a_call() {
-    const MANY: usize = 60_000;
+    const MANY: usize = 6_000;
     let bench = Bench::redis().await;
     let triggers = bench.key("triggers");
     let mut connection = bench.server().connect().await.unwrap();
@@ -216,15 +217,11 @@ async fn many_old_request_ids_are_forgotten_a_few_a_call() {
     }
     fill.exec_async(&mut connection).await.unwrap();
     let left = async || bench.server().query::<usize>(&["HLEN", &triggers]).await.unwrap();
-    bench.server().cli(&["CONFIG", "RESETSTAT"]).await.unwrap();
-    let begin = Instant::now();
     bench.board.trigger(request(&["tags"])).await.unwrap();
-    println!("one call among {MANY} ids: {:?} with the round trips", begin.elapsed());
-    assert!(left().await > MANY - 1_000, "a call does a bounded amount of work");
+    assert!(left().await > MANY - 200, "a call does a bounded amount of work");
     for _ in 0..MANY / 50 + 100 {
         bench.board.trigger(request(&["tags"])).await.unwrap();
     }
-    println!("{}", bench.server().cli(&["INFO", "commandstats"]).await.unwrap());
     let kept = bench.server().query::<Vec<String>>(&["HKEYS", &triggers]).await.unwrap();
     let numbers = kept.iter().filter_map(|field| field.strip_prefix("req:")?.parse::<usize>().ok());
     let (even, odd): (Vec<_>, Vec<_>) = numbers.partition(|number| number % 2 == 0);
