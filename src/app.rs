@@ -28,8 +28,8 @@ use crate::{
     lease::{self, Backend, BoardHints, LeaseHandle, MemoryBackend, redis::RedisBackend},
     memory_store::MemoryStore,
     metrics::{
-        Exporter, build, collector::CollectorMetrics, lease::LeaseMetrics, query::QueryMetrics, reload::ReloadMetrics,
-        rows, rpc::RpcMetrics,
+        Exporter, build, collector::CollectorMetrics, lease::LeaseMetrics, query::QueryMetrics, reload, rows,
+        rpc::RpcMetrics,
     },
     ops::{self, OpsState},
     redis_link::Keys,
@@ -41,9 +41,12 @@ use tasks::Tasks;
 mod parts;
 mod tasks;
 
-/// The parts of a stop, one after the other, each with its bound: 1.75 s in all at the worst.
+/// The parts of a stop, one after the other, each with its bound. The connections to the database close beside the lease
+/// and the calls; `telemetry::FLUSH_TIMEOUT` comes last.
 mod bound {
     use std::time::Duration;
+
+    use crate::{counting, telemetry};
 
     /// End the runs and write the last counts.
     pub const COLLECTOR: Duration = Duration::from_millis(500);
@@ -51,12 +54,16 @@ mod bound {
     pub const RELEASE: Duration = Duration::from_millis(300);
     /// Answer the open calls.
     pub const DRAIN: Duration = Duration::from_millis(250);
-    /// Close the connections to the database.
-    pub const DATABASE: Duration = Duration::from_millis(300);
     /// Everything that only reads.
     pub const REST: Duration = Duration::from_millis(150);
-    /// Send the last spans.
-    pub const FLUSH: Duration = Duration::from_millis(250);
+
+    // 1.7 s in all at the worst. The lease and the calls take no longer than the database may anyway.
+    const _: () = {
+        let (middle, close) = (RELEASE.as_millis() + DRAIN.as_millis(), counting::CLOSE_TIMEOUT.as_millis());
+        assert!(middle <= close);
+        let ends = COLLECTOR.as_millis() + REST.as_millis() + telemetry::FLUSH_TIMEOUT.as_millis();
+        assert!(ends + close <= 1700);
+    };
 }
 
 /// The store that the fleet shares, or this process's memory.
@@ -82,9 +89,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let http = TcpListener::bind(config.http.addr).await.with_context(|| bind_failed("http.addr", config.http.addr))?;
 
     let outcome = run(config, settings, grpc, http, stop).await;
-    if timeout(bound::FLUSH, guard.shutdown()).await.is_err() {
-        warn!("The last spans did not leave in time");
-    }
+    guard.shutdown().await;
     outcome
 }
 
@@ -101,11 +106,13 @@ async fn run(
 ) -> anyhow::Result<()> {
     let start_time = SystemTime::now();
     let (grpc_addr, http_addr) = (grpc_listener.local_addr()?, http_listener.local_addr()?);
-    info!(
-        interval_s = config.collection.interval.as_secs_f64(),
-        lease_duration_s = config.lease.duration.as_secs_f64(),
-        "database row count metrics collection started"
-    );
+    if config.lease.enabled {
+        info!(
+            interval_s = config.collection.interval.as_secs_f64(),
+            lease_duration_s = config.lease.duration.as_secs_f64(),
+            "database row count metrics collection started"
+        );
+    }
     info!(%grpc_addr, %http_addr, instance_id = config.instance_id, cluster = config.cluster, "Listening");
 
     // Build.
@@ -113,7 +120,7 @@ async fn run(
     let exporter = Exporter::new()?;
     let meter = exporter.meter();
     build::export(&meter);
-    ReloadMetrics::new(&meter);
+    reload::loaded(&meter);
     let lease_metrics = LeaseMetrics::new(&meter);
     let rpc_metrics = Arc::new(RpcMetrics::new(&meter));
     let collector_metrics = Arc::new(CollectorMetrics::new(&meter));
@@ -223,11 +230,15 @@ async fn run(
     stop.cancel();
     stop_collecting.cancel();
     tasks.finish(&["collector"], bound::COLLECTOR).await;
-    release(&lease).await;
-    end_streams.cancel();
-    drain.cancel();
-    tasks.finish(&["grpc"], bound::DRAIN).await;
-    if timeout(bound::DATABASE, counting.close()).await.is_err() {
+    let hand_over = async {
+        release(&lease).await;
+        end_streams.cancel();
+        drain.cancel();
+        tasks.finish(&["grpc"], bound::DRAIN).await;
+    };
+    // Nobody counts any more, and neither the lease nor the calls need the database.
+    let ((), are_closed) = tokio::join!(hand_over, counting.close());
+    if !are_closed {
         warn!("Connections to the database did not close in time");
     }
     end_rest.cancel();

@@ -75,7 +75,9 @@ impl Collector {
             if let Some(claim) = self.gate.current_claim() {
                 self.hold(claim, &stop).await;
             }
+            // The stop first: the lease is still ours then, and nothing may begin under it any more.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 changed = role.changed() => if changed.is_err() { return },
             }

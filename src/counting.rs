@@ -20,7 +20,7 @@ use crate::{
 };
 
 use pool::Pool;
-pub use pool::PoolState;
+pub use pool::{CLOSE_TIMEOUT, PoolState};
 
 mod fault;
 mod pool;
@@ -160,10 +160,10 @@ impl Counting {
         self.pool.state()
     }
 
-    /// Interrupts what runs, refuses what comes, and closes every connection, within a second. Afterwards the server
-    /// has no backend of ours, unless it does not answer.
-    pub async fn close(&self) {
-        self.pool.close().await;
+    /// Interrupts what runs, refuses what comes, and closes every connection, within `CLOSE_TIMEOUT`. Returns whether
+    /// the server has had the time to end every backend of ours.
+    pub async fn close(&self) -> bool {
+        self.pool.close().await
     }
 }
 

@@ -40,9 +40,9 @@ const MAX_CONCURRENT_STREAMS: u32 = 256;
 /// A silent client is asked this often whether it lives, and given this long to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
-/// A connection is asked to go after this long, so that clients spread over the instances again, and closed after the
-/// second time.
-const CONNECTION_AGE: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_secs(60));
+/// A connection takes no new calls after this long, so that clients spread over the instances again. Calls that are
+/// open go on: closing it would cut them off without a status.
+const CONNECTION_AGE: Duration = Duration::from_secs(3600);
 
 /// Serves on `listener` until `drain`, and then until the open calls are done; the caller bounds that.
 pub async fn serve(
@@ -53,6 +53,7 @@ pub async fn serve(
     metrics: Arc<RpcMetrics>,
     drain: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
+    let layer = CallLayer::new(metrics, methods().into(), service.streams.stop.clone());
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(RowCountServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
@@ -68,12 +69,11 @@ pub async fn serve(
             .add_service(builder().build_v1alpha().expect("the descriptors are compiled in, and a test lists them"));
     }
     Server::builder()
-        .layer(CallLayer::new(metrics, methods().into()))
+        .layer(layer)
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .max_connection_age(CONNECTION_AGE.0)
-        .max_connection_age_grace(CONNECTION_AGE.1)
+        .max_connection_age(CONNECTION_AGE)
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
             drain.cancelled().await

@@ -92,6 +92,11 @@ impl Count {
         self.age(now).is_some_and(|age| age > self.stale_after)
     }
 
+    /// Until when the value is not stale; `None` when there is none.
+    pub fn fresh_until(&self) -> Option<SystemTime> {
+        self.observe_time?.checked_add(self.stale_after)
+    }
+
     /// Whether the schema lacks the table: there is nothing to count, and that is no failure.
     pub fn is_table_missing(&self) -> bool {
         self.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::TableMissing)

@@ -19,7 +19,7 @@ mod line;
 mod otlp;
 
 /// The longest that the last spans may take to leave; the process then exits without them.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+pub const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Why there are no logs or traces.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub struct Identity<'a> {
     pub cluster: &'a str,
 }
 
-/// Sends the spans that are left when it is shut down or dropped, within half a second.
+/// Sends the spans that are left when it is shut down or dropped, within `FLUSH_TIMEOUT`.
 #[must_use = "dropping it ends the export of traces"]
 #[derive(Debug)]
 pub struct Guard {
@@ -88,9 +88,14 @@ where
 impl Guard {
     /// Sends the spans that are left.
     pub async fn shutdown(mut self) {
-        if let Some(provider) = self.provider.take() {
-            // It waits for a thread of its own, which needs the runtime to send.
-            let _ = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
+        let Some(provider) = self.provider.take() else { return };
+        // It waits for a thread of its own, which needs the runtime to send.
+        let flush = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT));
+        // Bounded here too: names that are being looked up may hold every thread that blocks.
+        match tokio::time::timeout(FLUSH_TIMEOUT, flush).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "The last spans did not leave"),
+            Ok(Err(_)) | Err(_) => tracing::warn!("The last spans did not leave in time"),
         }
     }
 }

@@ -37,10 +37,10 @@ impl Parts {
             let state = pool.state();
             Pool { in_use: state.in_use as u64, idle: state.idle as u64, max: state.max as u64 }
         };
-        store::export_postgres(meter, Arc::new(move || up.state().up == Some(true)), Arc::new(pool));
+        store::export_postgres(meter, Arc::new(move || up.state().up), Arc::new(pool));
         if has_redis {
             let parts = self.clone();
-            store::export_redis(meter, Arc::new(move || parts.redis().ok));
+            store::export_redis(meter, Arc::new(move || Some(parts.redis().ok)));
         }
     }
 

@@ -5,18 +5,19 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     pin::pin,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow};
 use clap::{CommandFactory, error::ErrorKind};
 use http::Uri;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Code, Request, Response, Status, Streaming,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
+use tonic_types::StatusExt;
 
 use super::{Cli, fault, output::Format};
 
@@ -25,6 +26,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// A ping's answer.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often in a row a stream that the server ended is called again; from the start after one that lasted.
+const CALLS_AGAIN: u32 = 5;
+
+/// A stream this long has lasted.
+const LASTING: Duration = Duration::from_secs(60);
+
+/// Before calling again, where the server does not say.
+const CALL_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Options of every command that asks a server.
 #[derive(Debug, clap::Args)]
@@ -145,39 +155,65 @@ impl Client {
         let bound = self.timeout + wait;
         let mut request = Request::new(message);
         request.set_timeout(bound);
-        Ok(self.bounded(bound, rpc(self.service.clone(), request)).await?.into_inner())
+        let answer = bounded(bound, rpc(self.service.clone(), request)).await;
+        Ok(answer.map_err(|status| self.fault(&status))?.into_inner())
     }
 
-    /// A call that answers with a stream: hands each message to `each` until the stream ends or the user interrupts.
+    /// A call that answers with a stream: hands each message to `each` until the stream ends or the user interrupts. A
+    /// stream that the server ends with UNAVAILABLE and a time to retry after is called again, with a new `message`.
     pub async fn follow<Q, R>(
         &self,
-        message: Q,
-        rpc: impl AsyncFnOnce(Service, Request<Q>) -> Result<Response<Streaming<R>>, Status>,
+        message: impl Fn() -> Q,
+        rpc: impl AsyncFn(Service, Request<Q>) -> Result<Response<Streaming<R>>, Status>,
         mut each: impl FnMut(R) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut interrupt = pin!(tokio::signal::ctrl_c());
-        let request = Request::new(message);
-        let mut stream = self.bounded(self.timeout, rpc(self.service.clone(), request)).await?.into_inner();
+        let mut calls_again = 0;
         loop {
-            let message = tokio::select! {
-                message = stream.message() => message,
+            let began = Instant::now();
+            let mut was_open = false;
+            let end = tokio::select! {
+                end = self.read(message(), &rpc, &mut each, &mut was_open) => end?,
                 _ = &mut interrupt => return Ok(()),
             };
-            match message {
-                Ok(Some(message)) => each(message)?,
-                Ok(None) => return Ok(()),
-                Err(status) => return Err(self.fault(&status)),
+            let Err(status) = end else { return Ok(()) };
+            if was_open && began.elapsed() >= LASTING {
+                calls_again = 0;
+            }
+            let delay = status.get_details_retry_info().and_then(|retry| retry.retry_delay);
+            // While calling again, also the instance that has gone and the next one that is not there yet.
+            let may_help = status.code() == Code::Unavailable && (calls_again > 0 || (was_open && delay.is_some()));
+            if !may_help || calls_again == CALLS_AGAIN {
+                return Err(self.fault(&status));
+            }
+            calls_again += 1;
+            tokio::select! {
+                () = tokio::time::sleep(delay.unwrap_or(CALL_AGAIN_AFTER).min(self.timeout)) => {}
+                _ = &mut interrupt => return Ok(()),
             }
         }
     }
 
-    async fn bounded<R>(&self, bound: Duration, rpc: impl Future<Output = Result<R, Status>>) -> anyhow::Result<R> {
-        tokio::time::timeout(bound, rpc)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Status::deadline_exceeded(format!("no answer within {}", humantime::format_duration(bound))))
-            })
-            .map_err(|status| self.fault(&status))
+    /// One stream to its end. The outer error is that of `each`.
+    async fn read<Q, R>(
+        &self,
+        message: Q,
+        rpc: &impl AsyncFn(Service, Request<Q>) -> Result<Response<Streaming<R>>, Status>,
+        each: &mut impl FnMut(R) -> anyhow::Result<()>,
+        was_open: &mut bool,
+    ) -> anyhow::Result<Result<(), Status>> {
+        let mut stream = match bounded(self.timeout, rpc(self.service.clone(), Request::new(message))).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return Ok(Err(status)),
+        };
+        *was_open = true;
+        loop {
+            match stream.message().await {
+                Ok(Some(message)) => each(message)?,
+                Ok(None) => return Ok(Ok(())),
+                Err(status) => return Ok(Err(status)),
+            }
+        }
     }
 
     fn fault(&self, status: &Status) -> anyhow::Error {
@@ -194,6 +230,12 @@ impl Interceptor for Credentials {
         }
         Ok(request)
     }
+}
+
+async fn bounded<R>(bound: Duration, rpc: impl Future<Output = Result<R, Status>>) -> Result<R, Status> {
+    tokio::time::timeout(bound, rpc).await.unwrap_or_else(|_| {
+        Err(Status::deadline_exceeded(format!("no answer within {}", humantime::format_duration(bound))))
+    })
 }
 
 fn server_url(text: &str) -> Result<Uri, String> {

@@ -43,7 +43,7 @@ pub async fn run(args: LeaseArgs) -> anyhow::Result<()> {
             true => Ok(output.lines(message.lease.iter().map(|lease| line(lease, SystemTime::now())))?),
             false => output.object_line(&message),
         };
-        return client.follow(WatchLeaseRequest {}, rpc, each).await;
+        return client.follow(|| WatchLeaseRequest {}, rpc, each).await;
     }
     let answer = client
         .call(GetLeaseStatusRequest::default(), Duration::ZERO, async |service, request| {

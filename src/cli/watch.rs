@@ -1,6 +1,6 @@
 //! `rowcount watch`: all counts at once, then each change as a line of its own.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{cell::Cell, collections::BTreeMap, time::SystemTime};
 
 use super::{
     client::{Client, ClientArgs},
@@ -30,15 +30,19 @@ struct Shown(BTreeMap<String, RowCount>);
 pub async fn run(args: WatchArgs) -> anyhow::Result<()> {
     let mut output = Output::new(args.client.output);
     let mut shown = Shown::default();
-    let request = WatchRowCountsRequest { query_names: args.names, start_revision: 0 };
+    // Where to go on when the stream has to be called again.
+    let revision = Cell::new(0);
     Client::connect(&args.client)
         .await?
         .follow(
-            request,
+            || WatchRowCountsRequest { query_names: args.names.clone(), start_revision: revision.get() },
             async |service, request| RowCountServiceClient::new(service).watch_row_counts(request).await,
-            |message: WatchRowCountsResponse| match output.is_table() {
-                true => Ok(output.lines(shown.lines(message, SystemTime::now()))?),
-                false => output.object_line(&message),
+            |message: WatchRowCountsResponse| {
+                revision.set(message.revision);
+                match output.is_table() {
+                    true => Ok(output.lines(shown.lines(message, SystemTime::now()))?),
+                    false => output.object_line(&message),
+                }
             },
         )
         .await

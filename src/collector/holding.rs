@@ -9,7 +9,7 @@ use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    board::{self, Begun, Written},
+    board::{self, Begun, Pending, Written},
     claim::{Claim, Grant},
     clock::BootTime,
     collection::{Collection, CollectionId, CollectionState, Trigger},
@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     Collector,
-    outbox::{Batch, Outbox},
+    outbox::{Batch, Outbox, RETRY_WAIT},
     plan::Plan,
     report::Report,
     spans::Spans,
@@ -30,9 +30,6 @@ mod requests;
 mod runs;
 mod takeover;
 mod writes;
-
-/// Between tries while the board does not answer.
-const RETRY_WAIT: Duration = Duration::from_millis(200);
 
 /// The longest sleep when nothing is due: a bound, not a poll of anything remote.
 const IDLE_WAIT: Duration = Duration::from_secs(60);
@@ -54,20 +51,33 @@ pub struct Holding<'a> {
     /// What the write under way carries; kept until the board has it.
     writing: Option<Batch>,
     is_beginning: bool,
+    /// A begin that was not answered: the board may have carried it out, and answers its repetition alike.
+    unanswered: Option<Pending>,
     /// Ends the runs in progress; made anew when they are told to end.
     cancel_runs: CancellationToken,
     /// No requested collection begins before this.
     next_request: BootTime,
     /// Whether the board refused the last write: told once.
     board_fails: bool,
+    /// Collections since anything could be counted.
+    failed_in_a_row: u32,
 }
 
 /// A task that ended.
 enum Done {
-    Run { query: Query, estimate: Option<i64>, run: Run },
+    Run {
+        query: Query,
+        estimate: Option<i64>,
+        run: Run,
+    },
     Write(Result<Written, board::Error>),
-    Begin { running: Collection, result: Result<Begun, board::Error> },
-    Renewal,
+    Begin {
+        pending: Pending,
+        running: Collection,
+        result: Result<Begun, board::Error>,
+    },
+    /// The lease was told something.
+    Told,
 }
 
 // === impl Holding ===
@@ -87,6 +97,7 @@ impl Holding<'_> {
             trigger = Trigger::Schedule;
             let wait = self.next_wake(&claim).saturating_since(self.now());
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return self.stop().await,
                 _ = role.changed() => {}
                 _ = view.changed() => {}
@@ -180,8 +191,8 @@ impl Holding<'_> {
         match done {
             Ok(Done::Run { query, estimate, run }) => self.run_ended(&query, estimate, run),
             Ok(Done::Write(result)) => self.write_ended(result),
-            Ok(Done::Begin { running, result }) => self.begin_ended(running, result),
-            Ok(Done::Renewal) => {}
+            Ok(Done::Begin { pending, running, result }) => self.begin_ended(pending, running, result),
+            Ok(Done::Told) => {}
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => {}
         }

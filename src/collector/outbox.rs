@@ -11,8 +11,8 @@ use crate::{
 /// How long a change waits for others: short beside the shortest interval, long beside a count.
 const COMPANY_WAIT: Duration = Duration::from_millis(250);
 
-/// Between tries while the board does not take it.
-const RETRY_WAIT: Duration = Duration::from_millis(200);
+/// Between tries while the board does not answer.
+pub const RETRY_WAIT: Duration = Duration::from_millis(200);
 
 /// Changes that are not on the board yet.
 #[derive(Default)]

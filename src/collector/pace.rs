@@ -14,10 +14,15 @@ pub const LARGE_TABLE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The interval of the schedule for `query`, of whose table `rows` are known or estimated.
 pub fn interval(query: &Query, rows: Option<i64>) -> Duration {
-    match (&query.source, rows) {
-        (Source::Table(_), Some(rows)) if rows > LARGE_TABLE_ROWS => query.interval.max(LARGE_TABLE_INTERVAL),
+    match rows {
+        Some(rows) if is_large(query, rows) => query.interval.max(LARGE_TABLE_INTERVAL),
         _ => query.interval,
     }
+}
+
+/// Whether counting all of `rows` is what `query` costs, and much.
+pub fn is_large(query: &Query, rows: i64) -> bool {
+    matches!(query.source, Source::Table(_)) && rows > LARGE_TABLE_ROWS
 }
 
 #[cfg(test)]

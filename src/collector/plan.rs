@@ -48,6 +48,8 @@ struct Entry {
 struct Open {
     collection: Collection,
     outstanding: BTreeSet<QueryName>,
+    /// Why the last of its runs that failed did; a run that was cancelled outweighs one that failed by itself.
+    failure: Option<Failure>,
 }
 
 // === impl Plan ===
@@ -73,9 +75,8 @@ impl Plan {
     pub fn carry_over(&mut self, name: &QueryName, rows: i64, age: Duration, now: BootTime) {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.rows = Some(rows);
-            let interval = entry.interval();
-            if interval > entry.query.interval {
-                entry.due = now + interval.saturating_sub(age);
+            if pace::is_large(&entry.query, rows) {
+                entry.due = now + entry.interval().saturating_sub(age);
             }
         }
     }
@@ -115,7 +116,7 @@ impl Plan {
                 collection.failed_query_names.insert(name.clone());
             }
         }
-        let open = Open { collection, outstanding };
+        let open = Open { collection, outstanding, failure: None };
         if open.outstanding.is_empty() {
             return Some(open.ended());
         }
@@ -176,14 +177,15 @@ impl Plan {
         entry.suspect = failure.is_some_and(slow);
         entry.last_duration = duration;
         entry.learn_rows(rows);
-        let failed = failure.is_some_and(|failure| entry.query.is_failed_by(failure.reason));
+        let failed = failure.filter(|failure| entry.query.is_failed_by(failure.reason));
 
         let mut done = Vec::new();
         for id in entry.running_for.take().unwrap_or_default() {
             let Some(open) = self.open.get_mut(&id) else { continue };
             open.outstanding.remove(name);
-            if failed {
+            if let Some(failure) = failed {
                 open.collection.failed_query_names.insert(name.clone());
+                open.failed(failure);
             }
             if open.outstanding.is_empty() {
                 done.extend(self.open.remove(&id).map(Open::ended));
@@ -239,15 +241,30 @@ impl Entry {
 impl Open {
     fn ended(self) -> Collection {
         let Collection { query_names, failed_query_names, .. } = &self.collection;
+        let is_cancelled = self.failure.as_ref().is_some_and(is_cancelled);
         let state = if failed_query_names.is_empty() {
             CollectionState::Succeeded
+        } else if is_cancelled {
+            CollectionState::Cancelled
         } else if failed_query_names.len() < query_names.len() {
             CollectionState::PartiallySucceeded
         } else {
             CollectionState::Failed
         };
-        Collection { state, end_time: Some(SystemTime::now()), ..self.collection }
+        // Of a part that failed, each count tells its own error.
+        let failure = self.failure.filter(|_| state != CollectionState::PartiallySucceeded);
+        Collection { state, end_time: Some(SystemTime::now()), failure, ..self.collection }
     }
+
+    fn failed(&mut self, failure: &Failure) {
+        if !self.failure.as_ref().is_some_and(is_cancelled) {
+            self.failure = Some(failure.clone());
+        }
+    }
+}
+
+fn is_cancelled(failure: &Failure) -> bool {
+    failure.reason == FailureReason::Cancelled
 }
 
 #[cfg(test)]
@@ -362,6 +379,40 @@ mod tests {
         let (due, _) = plan.take_due(now);
         assert!(!due.contains("layers") && due.contains("tags"));
         assert!(plan.take_due(now + 540 * SECOND).0.contains("layers"));
+    }
+
+    #[test]
+    fn a_new_holder_does_not_count_a_large_table_of_a_long_interval_again() {
+        let now = BootTime::from_boot(START);
+        let mut queries = catalog::queries(Catalog::All, 3600 * SECOND, 10 * SECOND);
+        queries.retain(|query| ["layers", "tags"].contains(&query.name.as_str()));
+        let mut plan = Plan::new(&queries, 2, now);
+        plan.carry_over(&"layers".parse().unwrap(), 1_000_000, 60 * SECOND, now);
+        plan.carry_over(&"tags".parse().unwrap(), 10, 60 * SECOND, now);
+        assert_eq!(plan.take_due(now).0, names(&["tags"]));
+    }
+
+    #[test]
+    fn a_cancelled_run_cancels_its_collection_and_a_failed_one_tells_why() {
+        let (mut plan, _) = plan(2);
+        for (reasons, state, why) in [
+            (
+                [FailureReason::Connection, FailureReason::Connection],
+                CollectionState::Failed,
+                FailureReason::Connection,
+            ),
+            ([FailureReason::Cancelled, FailureReason::Timeout], CollectionState::Cancelled, FailureReason::Cancelled),
+        ] {
+            plan.open(collection(Trigger::Schedule, names(&["blobs", "tags"])));
+            let mut done = Vec::new();
+            for reason in reasons {
+                let (query, _) = plan.start_next().unwrap();
+                let failure = Failure::new(reason, "");
+                done.extend(plan.finish(&query.name, None, SECOND, Some(&failure)));
+            }
+            assert_eq!(done[0].state, state);
+            assert_eq!(done[0].failure.as_ref().map(|failure| failure.reason), Some(why));
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ const GRACE: Duration = Duration::from_secs(1);
 const LINGER: Duration = CHECK_INTERVAL.saturating_mul(3);
 
 /// For `close` as a whole: what lingers, and a third of that for the good-byes.
-const CLOSE_TIMEOUT: Duration = CHECK_INTERVAL.saturating_mul(4);
+pub const CLOSE_TIMEOUT: Duration = CHECK_INTERVAL.saturating_mul(4);
 
 // === impl Pool ===
 
@@ -142,21 +142,28 @@ impl Pool {
         }
     }
 
-    /// Interrupts what runs, refuses what comes, and closes every connection. Afterwards, within a second, the server
-    /// has no backend of ours, unless it does not answer.
-    pub async fn close(&self) {
+    /// Interrupts what runs, refuses what comes, and closes every connection, within `CLOSE_TIMEOUT`. Returns whether
+    /// the server has had the time to end every backend of ours.
+    pub async fn close(&self) -> bool {
         self.closing.cancel();
         let end = async {
+            // First those that need not be waited for.
+            self.close_idle().await;
             let all = u32::try_from(self.config.connections).unwrap_or(u32::MAX);
             let _all = self.permits.acquire_many(all).await;
-            let idle = mem::take(&mut *lock(&self.idle));
-            for session in idle {
-                // One that cannot say good-bye is closed by the drop.
-                let _ = session.close().await;
-            }
+            // And those that were given back meanwhile.
+            self.close_idle().await;
         };
-        if timeout(CLOSE_TIMEOUT, end).await.is_err() {
-            lock(&self.idle).clear();
+        let is_done = timeout(CLOSE_TIMEOUT, end).await.is_ok();
+        lock(&self.idle).clear();
+        is_done
+    }
+
+    async fn close_idle(&self) {
+        let idle = mem::take(&mut *lock(&self.idle));
+        for session in idle {
+            // One that cannot say good-bye is closed by the drop.
+            let _ = session.close().await;
         }
     }
 

@@ -5,14 +5,14 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
-    board::{Board, TriggerRequest, Triggered, WaitOutcome, wait_for_end},
+    board::{Board, TriggerRequest, Triggered, WaitOutcome, view::Seen, wait_for_end},
     collection::{Collection, CollectionId},
     metrics::collector::CollectorMetrics,
     proto::v1,
@@ -28,6 +28,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// What is left of the caller's deadline for the answer to travel.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
+
+/// How long GetCollection waits for the board, when this instance's copy has no such collection.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// Of ListCollections: when the caller does not say, and at most.
 const PAGE_SIZE: (usize, usize) = (50, 1000);
@@ -101,13 +104,20 @@ impl Collections {
         let wait = wait_until(request.wait_timeout, deadline)?;
         let id: CollectionId =
             request.collection_id.parse().map_err(|_| status::invalid_field("collection_id", "is not a UUID"))?;
-        if self.counts.view.now().collection(id).is_none() {
-            return Err(status::collection_not_found(id));
-        }
+        let known = self.find(id).await?;
         let _place = self.place(wait)?;
-        let collection = self.wait(id, wait.unwrap_or_else(Instant::now)).await?;
-        let collection = collection.ok_or_else(|| status::collection_not_found(id))?;
+        let collection = self.wait(id, wait.unwrap_or_else(Instant::now)).await?.unwrap_or(known);
         Ok(v1::GetCollectionResponse { collection: Some(convert::collection(&collection)) })
+    }
+
+    /// The collection as it is known here, or else on the board: whoever was just told of it, perhaps by another
+    /// instance, is sooner here than the news.
+    async fn find(&self, id: CollectionId) -> Result<Collection, Status> {
+        if let Some(known) = self.counts.view.now().collection(id) {
+            return Ok(known);
+        }
+        let state = self.board.load().await.map_err(|error| status::from_board(&error))?;
+        Seen { state, ..Seen::default() }.collection(id).ok_or_else(|| status::collection_not_found(id))
     }
 
     /// ListCollections. The token is the last id of the page before: ids are unique and ordered by time, so pages stay
@@ -159,4 +169,35 @@ fn wait_until(wait: Option<prost_types::Duration>, deadline: Option<Deadline>) -
     let until = Instant::now() + wait.min(MAX_WAIT);
     let latest = deadline.and_then(|Deadline(at)| at.checked_sub(ANSWER_TIME));
     Ok(Some(latest.map_or(until, |latest| until.min(latest))))
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+    use crate::{
+        board::{memory::MemoryBoard, view::View},
+        clock::SystemClock,
+        memory_store::MemoryStore,
+        metrics::Exporter,
+    };
+
+    #[tokio::test]
+    async fn a_collection_is_found_before_the_news_of_it_came() {
+        let board = MemoryBoard::new(Arc::new(MemoryStore::new(Arc::new(SystemClock))));
+        let new_id = CollectionId::generate();
+        let query_names: BTreeSet<_> = ["tags".parse().unwrap()].into();
+        board.trigger(TriggerRequest { request_id: Uuid::new_v4(), query_names, new_id }).await.unwrap();
+
+        // A view that nobody keeps current.
+        let counts = Counts { view: View::new(), queries: [].into() };
+        let metrics = Arc::new(CollectorMetrics::new(&Exporter::new().unwrap().meter()));
+        let collections = Collections::new(counts, board, CancellationToken::new(), metrics);
+        let get = |id: CollectionId| v1::GetCollectionRequest { collection_id: id.to_string(), wait_timeout: None };
+        let found = collections.get(get(new_id), None).await.unwrap().collection.unwrap();
+        assert_eq!((found.collection_id, found.query_names), (new_id.to_string(), vec!["tags".to_owned()]));
+        let unknown = collections.get(get(CollectionId::generate()), None).await.unwrap_err();
+        assert_eq!(unknown.code(), Code::NotFound);
+    }
 }

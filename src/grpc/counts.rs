@@ -2,15 +2,18 @@
 //! to anything.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::{
     board::view::{Seen, View},
+    collection::Collection,
     proto::v1,
     query::{Query, QueryName},
     snapshot::Count,
@@ -32,12 +35,23 @@ pub struct Watch {
     counts: Counts,
     /// What the caller asked for; empty: everything.
     only: BTreeSet<QueryName>,
-    sent: BTreeMap<QueryName, Count>,
+    sent: BTreeMap<QueryName, Sent>,
     revision: i64,
+    /// When the first of what was sent becomes stale; `None`: never.
+    fresh_until: Option<SystemTime>,
     /// The caller has this revision and needs no full message while it is the newest.
     resumes_from: Option<i64>,
     is_first: bool,
 }
+
+/// What the caller has of a query.
+struct Sent {
+    count: Count,
+    stale: bool,
+}
+
+/// The clock that staleness is told by is looked at this much after the moment, which it must have passed by then.
+const STALE_SLACK: Duration = Duration::from_millis(1);
 
 // === impl Counts ===
 
@@ -56,11 +70,10 @@ impl Counts {
                 return Err(status::data_too_old(&old, max_age));
             }
         }
-        let last = seen.state.snapshot.as_ref().and_then(|snapshot| snapshot.last_collection);
         Ok(v1::GetRowCountsResponse {
             row_counts: counts.iter().map(|(name, count)| convert::row_count(name, count, now)).collect(),
-            last_collection: last.and_then(|id| seen.collection(id)).map(|done| convert::collection(&done)),
-            revision: revision(&seen),
+            last_collection: last_collection(&seen).map(convert::collection),
+            revision: seen.revision(),
             read_time: self.view.read_time().map(Into::into),
         })
     }
@@ -72,8 +85,8 @@ impl Counts {
         }
         let only = self.names(&request.query_names, &self.view.now())?;
         let resumes_from = Some(request.start_revision).filter(|revision| *revision > 0);
-        let sent = BTreeMap::new();
-        Ok(Watch { counts: self.clone(), only, sent, revision: 0, resumes_from, is_first: true })
+        let (counts, sent) = (self.clone(), BTreeMap::new());
+        Ok(Watch { counts, only, sent, revision: 0, fresh_until: None, resumes_from, is_first: true })
     }
 
     /// ListQueries.
@@ -102,15 +115,15 @@ impl Counts {
     }
 
     /// Every count that is configured here or on the board, or only those asked for.
-    fn select(&self, seen: &Seen, only: &BTreeSet<QueryName>) -> BTreeMap<QueryName, Count> {
-        let mut counts = seen.state.snapshot.as_ref().map_or_else(BTreeMap::new, |snapshot| snapshot.counts.clone());
-        for query in self.queries.iter() {
+    fn select<'a>(&'a self, seen: &'a Seen, only: &BTreeSet<QueryName>) -> BTreeMap<&'a QueryName, Cow<'a, Count>> {
+        let is_wanted = |name: &QueryName| only.is_empty() || only.contains(name);
+        let shown = seen.state.snapshot.iter().flat_map(|snapshot| &snapshot.counts);
+        let shown = shown.filter(|(name, _)| is_wanted(name));
+        let mut counts: BTreeMap<_, _> = shown.map(|(name, count)| (name, Cow::Borrowed(count))).collect();
+        for query in self.queries.iter().filter(|query| is_wanted(&query.name)) {
             // The limit of staleness does not matter while there is no value.
-            let unknown = || Count::never_run(query.method, query.interval, query.interval);
-            counts.entry(query.name.clone()).or_insert_with(unknown);
-        }
-        if !only.is_empty() {
-            counts.retain(|name, _| only.contains(name));
+            let unknown = || Cow::Owned(Count::never_run(query.method, query.interval, query.interval));
+            counts.entry(&query.name).or_insert_with(unknown);
         }
         counts
     }
@@ -124,20 +137,38 @@ impl Source for Watch {
 
     fn message(&mut self, seen: &Arc<Seen>) -> Option<v1::WatchRowCountsResponse> {
         let is_first = std::mem::take(&mut self.is_first);
-        let newest = revision(seen);
-        let counts = self.counts.select(seen, &self.only);
-        // Whoever resumes from the newest revision has it all. From a higher one, it comes from a board that is gone.
+        let (newest, now) = (seen.revision(), SystemTime::now());
+        // Most changes of the board are of something else.
+        if !is_first && newest == self.revision && self.fresh_until.is_none_or(|until| now <= until) {
+            return None;
+        }
+        let Self { counts, only, sent, .. } = self;
+        let counts = counts.select(seen, only);
+        // Whoever resumes from the newest revision has it all, but may not know what became stale meanwhile. From a
+        // higher one, it comes from a board that is gone.
         let has_all = is_first && self.resumes_from == Some(newest);
-        let changed = |(name, count): &(&QueryName, &Count)| !has_all && self.sent.get(*name) != Some(*count);
-        let now = SystemTime::now();
-        let row_counts: Vec<_> =
-            counts.iter().filter(changed).map(|(name, count)| convert::row_count(name, count, now)).collect();
-        let removed_query_names: Vec<_> =
-            self.sent.keys().filter(|name| !counts.contains_key(*name)).map(ToString::to_string).collect();
-        self.sent = counts;
+        let removed: Vec<_> = sent.extract_if(.., |name, _| !counts.contains_key(name)).collect();
+        let removed_query_names: Vec<_> = removed.iter().map(|(name, _)| name.to_string()).collect();
+        let mut row_counts = Vec::new();
+        for (name, count) in counts {
+            let stale = count.is_stale(now);
+            if sent.get(name).is_some_and(|sent| sent.stale == stale && sent.count == *count) {
+                continue;
+            }
+            if stale || !has_all {
+                row_counts.push(convert::row_count(name, &count, now));
+            }
+            sent.insert(name.clone(), Sent { count: count.into_owned(), stale });
+        }
+        self.fresh_until = sent.values().filter(|sent| !sent.stale).filter_map(|sent| sent.count.fresh_until()).min();
         self.revision = newest;
         let is_empty = row_counts.is_empty() && removed_query_names.is_empty();
         (!is_empty).then_some(v1::WatchRowCountsResponse { row_counts, revision: newest, removed_query_names })
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let left = self.fresh_until?.duration_since(SystemTime::now()).unwrap_or_default();
+        Instant::now().checked_add(left + STALE_SLACK)
     }
 
     fn heartbeat(&self) -> Option<v1::WatchRowCountsResponse> {
@@ -146,6 +177,10 @@ impl Source for Watch {
     }
 }
 
-fn revision(seen: &Seen) -> i64 {
-    seen.state.snapshot.as_ref().map_or(0, |snapshot| snapshot.revision)
+/// The last collection that has ended: the snapshot's, or the newest known while the news of that is under way.
+fn last_collection(seen: &Seen) -> Option<&Collection> {
+    let collections = &seen.state.collections;
+    let last = seen.state.snapshot.as_ref().and_then(|snapshot| collections.get(&snapshot.last_collection?));
+    let is_done = |one: &&Collection| one.state.is_done();
+    last.filter(is_done).or_else(|| collections.values().rev().find(is_done))
 }

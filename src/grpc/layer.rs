@@ -1,18 +1,19 @@
-//! What every call goes through, whichever method it is for: its deadline, its span with the caller's trace as the
-//! parent, and its time and code in the metrics.
+//! What every call goes through, whichever method it is for: its deadline, its end when the instance stops, its span
+//! with the caller's trace as the parent, and its time and code in the metrics.
 
 use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty, info_span};
@@ -24,6 +25,9 @@ use crate::{
 
 use super::status;
 
+/// What bodies are made of.
+type Data = <Body as HttpBody>::Data;
+
 /// When the caller stops waiting, told to handlers by an extension of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(pub Instant);
@@ -34,6 +38,8 @@ pub struct CallLayer {
     metrics: Arc<RpcMetrics>,
     /// Paths that exist. Any other is one label value, so that callers cannot make series.
     methods: Arc<[String]>,
+    /// Cancelled when the instance stops: answers that go on are ended.
+    stop: CancellationToken,
 }
 
 /// A service with `CallLayer` around it.
@@ -47,6 +53,11 @@ pub struct CallService<S> {
 struct Observed {
     body: Body,
     ended: Ended,
+    stop: CancellationToken,
+    /// Waits for `stop`. Made when the body first has nothing to send; that of a single answer never gets there.
+    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Whether it was ended in place of the body.
+    is_cut: bool,
 }
 
 /// Counts one call exactly once; dropped before its end, it counts as cancelled.
@@ -62,9 +73,9 @@ struct Ended {
 // === impl CallLayer ===
 
 impl CallLayer {
-    /// A layer for a port that serves `methods`, each `package.Service/Method`.
-    pub fn new(metrics: Arc<RpcMetrics>, methods: Arc<[String]>) -> Self {
-        Self { metrics, methods }
+    /// A layer for a port that serves `methods`, each `package.Service/Method`, until `stop`.
+    pub fn new(metrics: Arc<RpcMetrics>, methods: Arc<[String]>, stop: CancellationToken) -> Self {
+        Self { metrics, methods, stop }
     }
 
     fn method(&self, path: &str) -> String {
@@ -118,6 +129,7 @@ where
         // Made before tonic's own timer, which would answer CANCELLED, so this one is always first.
         let expired = deadline.map(tokio::time::sleep_until);
         let answer = self.inner.call(request);
+        let stop = self.layer.stop.clone();
         let call = async move {
             let expired = async {
                 match expired {
@@ -130,7 +142,7 @@ where
                 response = answer => response?,
                 () = expired => status::deadline_exceeded().into_http(),
             };
-            Ok(ended.observe(response))
+            Ok(ended.observe(response, stop))
         };
         Box::pin(call.instrument(span))
     }
@@ -139,13 +151,14 @@ where
 // === impl Ended ===
 
 impl Ended {
-    fn observe(mut self, response: Response<Body>) -> Response<Body> {
+    fn observe(mut self, response: Response<Body>, stop: CancellationToken) -> Response<Body> {
         self.code = code(response.headers());
         let (parts, body) = response.into_parts();
         if self.code.is_some() {
             return Response::from_parts(parts, body);
         }
-        Response::from_parts(parts, Body::new(Observed { body, ended: self }))
+        let observed = Observed { body, ended: self, stop, stopping: None, is_cut: false };
+        Response::from_parts(parts, Body::new(observed))
     }
 }
 
@@ -162,15 +175,34 @@ impl Drop for Ended {
 
 // === impl Observed ===
 
+impl Observed {
+    /// The end of an answer that has nothing to send while the instance stops.
+    fn poll_stop(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Status>>> {
+        let stop = &self.stop;
+        let stopping = self.stopping.get_or_insert_with(|| Box::pin(stop.clone().cancelled_owned()));
+        ready!(stopping.as_mut().poll(context));
+        self.is_cut = true;
+        let (status, mut trailers) = (status::shutting_down(), HeaderMap::new());
+        self.ended.code = Some(status.code());
+        Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+    }
+}
+
 impl HttpBody for Observed {
-    type Data = <Body as HttpBody>::Data;
+    type Data = Data;
     type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if self.is_cut {
+            return Poll::Ready(None);
+        }
         let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_pending() {
+            return self.poll_stop(context);
+        }
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(trailers) = frame.trailers_ref()
         {
@@ -180,7 +212,7 @@ impl HttpBody for Observed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.is_cut || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 use tonic::Status;
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     claim::{LeaseState, Observation, Role},
     clock::Clock,
     lease::LeaseHandle,
+    metrics::build::VERSION,
     proto::v1,
 };
 
@@ -95,6 +96,9 @@ impl Leases {
         let mut observation = self.lease.observation();
         let end = Instant::now() + RESIGN_WAIT;
         loop {
+            // Not the times: each call that waits here asks, and so would wake all others.
+            let told = |seen: &Option<Observation>| seen.as_ref().map(|seen| (seen.state, seen.epoch));
+            let before = told(&observation.borrow());
             let observed = self.lease.status(None).await;
             let is_over = observed.state != LeaseState::Held || observed.epoch != epoch;
             if is_over && observed.state != LeaseState::Unknown {
@@ -103,9 +107,8 @@ impl Leases {
             if Instant::now() >= end {
                 return Err(status::not_resigned(RESIGN_WAIT));
             }
-            observation.mark_unchanged();
             // Whether something was heard or the time is up, the store is asked again.
-            _ = timeout_at(Instant::now() + RESIGN_POLL, observation.changed()).await;
+            _ = timeout(RESIGN_POLL, observation.wait_for(|seen| told(seen) != before)).await;
         }
     }
 
@@ -125,7 +128,7 @@ impl Leases {
         v1::Instance {
             instance_id: self.instance_id.clone(),
             role: shown.into(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.to_owned(),
             start_time: Some(self.start_time.into()),
             deadline_time: deadline.map(Into::into),
             acquire_count: self.lease.acquire_count(),
@@ -146,6 +149,10 @@ impl Source for WatchLease {
         let changed = self.sent.as_ref() != Some(&shown);
         self.sent = Some(shown);
         changed.then(|| v1::WatchLeaseResponse { lease: Some(convert::lease(&self.cluster, &observed)) })
+    }
+
+    fn due(&self) -> Option<Instant> {
+        None
     }
 
     fn heartbeat(&self) -> Option<v1::WatchLeaseResponse> {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Display, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
-use tracing::warn;
+use tracing::debug;
 
 use crate::{
     board,
@@ -77,14 +77,20 @@ pub fn shutting_down() -> Status {
     unavailable("SHUTTING_DOWN", "this instance is stopping")
 }
 
+/// A stream has been open for as long as one may.
+pub fn stream_too_old() -> Status {
+    unavailable("STREAM_TOO_OLD", "the stream has reached its age; call again")
+}
+
 /// Nobody holds the lease.
 pub fn no_leader() -> Status {
     unavailable("NO_LEADER", "nobody holds the lease")
 }
 
-/// The store of lease and board is out of reach. The cause may name hosts, so it is logged and not sent.
+/// The store of lease and board is out of reach. The cause may name hosts, so it is logged and not sent; the lease and
+/// the mirror tell of the outage once, so here it is a detail.
 pub fn store_unavailable(error: &impl Display) -> Status {
-    warn!(%error, "A call could not reach the board");
+    debug!(%error, "A call could not reach the board");
     unavailable("LEASE_STORE_UNAVAILABLE", "the store of lease and board is out of reach")
 }
 

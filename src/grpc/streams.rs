@@ -1,5 +1,5 @@
 //! Streams: each sends the newest state when the client is ready for it, so a slow reader skips states and never makes
-//! a queue grow. They end with UNAVAILABLE as soon as the instance stops.
+//! a queue grow. They end with UNAVAILABLE as soon as the instance stops, and when they have reached their age.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -13,13 +13,17 @@ use tonic::Status;
 
 use crate::metrics::rpc::{OpenWatch, RpcMetrics};
 
-use super::{layer::Deadline, status};
+use super::{CONNECTION_AGE, layer::Deadline, status};
 
 /// Streams open at once on one instance; each holds one copy of the counts.
 const MAX_STREAMS: usize = 1024;
 
 /// An idle WatchRowCounts says this often that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// A stream ends by itself after this long, so that its client spreads too. Longer than the connection's age: by then
+/// calling again makes a new connection.
+const MAX_AGE: Duration = CONNECTION_AGE.saturating_add(Duration::from_secs(60));
 
 /// What tonic is given.
 pub type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -28,7 +32,7 @@ pub type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[derive(Clone)]
 pub struct Streams {
     places: Arc<Semaphore>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     metrics: Arc<RpcMetrics>,
 }
 
@@ -42,6 +46,9 @@ pub trait Source: Send + 'static {
     /// The message that brings the client from what it has to `state`; `None` when nothing changed for it.
     fn message(&mut self, state: &Self::State) -> Option<Self::Message>;
 
+    /// When there may be a message though the state is the same; `None`: never.
+    fn due(&self) -> Option<Instant>;
+
     /// Sent when nothing else was for `HEARTBEAT`; `None` for streams without one.
     fn heartbeat(&self) -> Option<Self::Message>;
 }
@@ -52,6 +59,7 @@ struct Open<S: Source> {
     state: watch::Receiver<S::State>,
     streams: Streams,
     deadline: Option<Instant>,
+    max_age: Instant,
     heartbeat: tokio::time::Interval,
     /// The first message is due at once.
     is_fresh: bool,
@@ -82,6 +90,7 @@ impl Streams {
             state,
             streams: self.clone(),
             deadline: deadline.map(|Deadline(at)| at),
+            max_age: Instant::now() + MAX_AGE,
             heartbeat,
             is_fresh: true,
             _place: place,
@@ -102,20 +111,16 @@ impl Streams {
 impl<S: Source> Open<S> {
     async fn next(&mut self) -> Result<S::Message, Status> {
         loop {
-            let deadline = self.deadline;
-            let expired = async move {
-                match deadline {
-                    Some(deadline) => sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let mut is_idle = false;
             if !std::mem::take(&mut self.is_fresh) {
                 tokio::select! {
                     biased;
                     () = self.streams.stop.cancelled() => return Err(status::shutting_down()),
-                    () = expired => return Err(status::deadline_exceeded()),
+                    () = at(self.deadline) => return Err(status::deadline_exceeded()),
+                    () = sleep_until(self.max_age) => return Err(status::stream_too_old()),
                     changed = self.state.changed() => if changed.is_err() { return Err(status::shutting_down()) },
-                    _ = self.heartbeat.tick() => if let Some(message) = self.source.heartbeat() { return Ok(message) },
+                    _ = self.heartbeat.tick() => is_idle = true,
+                    () = at(self.source.due()) => {}
                 }
             }
             let state = self.state.borrow_and_update().clone();
@@ -123,7 +128,18 @@ impl<S: Source> Open<S> {
                 self.heartbeat.reset();
                 return Ok(message);
             }
+            if is_idle && let Some(message) = self.source.heartbeat() {
+                return Ok(message);
+            }
         }
+    }
+}
+
+/// The moment; never, without one.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -131,19 +147,26 @@ impl<S: Source> Open<S> {
 mod tests {
     use tokio_stream::StreamExt;
     use tonic::Code;
+    use tonic_types::StatusExt;
 
     use super::*;
     use crate::metrics::Exporter;
 
-    /// Sends each number, but for zero.
-    struct Numbers;
+    /// Sends each number once, but for zero at first.
+    #[derive(Default)]
+    struct Numbers(u32);
 
     impl Source for Numbers {
         type State = u32;
         type Message = String;
 
         fn message(&mut self, state: &u32) -> Option<String> {
-            (*state > 0).then(|| state.to_string())
+            let before = std::mem::replace(&mut self.0, *state);
+            (*state != before).then(|| state.to_string())
+        }
+
+        fn due(&self) -> Option<Instant> {
+            None
         }
 
         fn heartbeat(&self) -> Option<String> {
@@ -159,7 +182,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_stream_says_every_half_minute_that_it_lives_and_a_busy_one_does_not() {
         let (state, receiver) = watch::channel(1);
-        let mut open = streams(&CancellationToken::new()).open(Numbers, receiver, None).unwrap();
+        let mut open = streams(&CancellationToken::new()).open(Numbers::default(), receiver, None).unwrap();
         let began = Instant::now();
         assert_eq!(open.next().await.unwrap().unwrap(), "1");
         assert_eq!(began.elapsed(), Duration::ZERO);
@@ -177,7 +200,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_comes_late_gets_the_newest_state_and_none_of_those_between() {
         let (state, receiver) = watch::channel(1);
-        let mut open = streams(&CancellationToken::new()).open(Numbers, receiver, None).unwrap();
+        let mut open = streams(&CancellationToken::new()).open(Numbers::default(), receiver, None).unwrap();
         for number in 2..=1000 {
             state.send_replace(number);
         }
@@ -191,14 +214,29 @@ mod tests {
         let stop = CancellationToken::new();
         let streams = streams(&stop);
         let deadline = Instant::now() + Duration::from_secs(3);
-        let mut bounded = streams.open(Numbers, receiver.clone(), Some(Deadline(deadline))).unwrap();
+        let mut bounded = streams.open(Numbers::default(), receiver.clone(), Some(Deadline(deadline))).unwrap();
         assert_eq!(bounded.next().await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
         assert_eq!(Instant::now(), deadline);
         assert!(bounded.next().await.is_none());
 
-        let mut endless = streams.open(Numbers, receiver, None).unwrap();
+        let mut endless = streams.open(Numbers::default(), receiver, None).unwrap();
         stop.cancel();
         assert_eq!(endless.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_has_reached_its_age_tells_its_client_to_call_again() {
+        let (_state, receiver) = watch::channel(0);
+        let mut open = streams(&CancellationToken::new()).open(Numbers::default(), receiver, None).unwrap();
+        let began = Instant::now();
+        let end = loop {
+            match open.next().await.unwrap() {
+                Ok(message) => assert_eq!(message, "alive"),
+                Err(end) => break end,
+            }
+        };
+        assert_eq!((end.code(), began.elapsed()), (Code::Unavailable, MAX_AGE));
+        assert!(end.get_details_retry_info().unwrap().retry_delay.is_some());
     }
 
     #[tokio::test]
@@ -206,10 +244,10 @@ mod tests {
         let (_state, receiver) = watch::channel(0);
         let streams = streams(&CancellationToken::new());
         let mut open: Vec<_> =
-            (0..MAX_STREAMS).map(|_| streams.open(Numbers, receiver.clone(), None).unwrap()).collect();
-        let refused = streams.open(Numbers, receiver.clone(), None).map(|_| ()).unwrap_err();
+            (0..MAX_STREAMS).map(|_| streams.open(Numbers::default(), receiver.clone(), None).unwrap()).collect();
+        let refused = streams.open(Numbers::default(), receiver.clone(), None).map(|_| ()).unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted);
         open.pop();
-        assert!(streams.open(Numbers, receiver, None).is_ok());
+        assert!(streams.open(Numbers::default(), receiver, None).is_ok());
     }
 }

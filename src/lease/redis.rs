@@ -50,16 +50,15 @@ impl Backend for RedisBackend {
     #[instrument(
         name = "lease_command",
         skip_all,
-        fields(db.system.name = "redis", otel.kind = "client", otel.name, otel.status_code)
+        fields(db.system.name = "redis", otel.kind = "client", otel.name = name(command), otel.status_code)
     )]
     async fn ask(&self, command: &Command, timeout: Duration) -> Result<Answer, Error> {
-        let (link, script, name) = match command {
-            Command::Acquire(_) => (&self.claims, &self.acquire, "lease acquire"),
-            Command::Renew(_) => (&self.claims, &self.renew, "lease renew"),
-            Command::Release { .. } => (&self.claims, &self.release, "lease release"),
-            Command::Status => (&self.questions, &self.status, "lease status"),
+        let (link, script) = match command {
+            Command::Acquire(_) => (&self.claims, &self.acquire),
+            Command::Renew(_) => (&self.claims, &self.renew),
+            Command::Release { .. } => (&self.claims, &self.release),
+            Command::Status => (&self.questions, &self.status),
         };
-        tracing::Span::current().record("otel.name", name);
         let args = arguments(self.rules, command);
         let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
         let answered = link.run(script, &args, timeout).await.map_err(|error| unavailable(&error)).and_then(answer);
@@ -75,6 +74,16 @@ impl Backend for RedisBackend {
         let asked = self.questions.call(timeout, async |mut connection| command.query_async(&mut connection).await);
         let (_, subscribers): (String, i64) = asked.await.map_err(|error| unavailable(&error))?;
         Ok(subscribers <= 1)
+    }
+}
+
+/// Of a command's span; a span that has begun takes no other name.
+fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Acquire(_) => "lease acquire",
+        Command::Renew(_) => "lease renew",
+        Command::Release { .. } => "lease release",
+        Command::Status => "lease status",
     }
 }
 

@@ -43,7 +43,9 @@ impl CollectorMetrics {
                 .build(),
             joined: meter
                 .u64_counter("rowcount_collections_joined_total")
-                .with_description("Calls that joined a pending collection instead of making one.")
+                .with_description(
+                    "Calls that joined a pending collection, or repeated a request id, instead of making one.",
+                )
                 .build(),
             in_progress: meter
                 .i64_up_down_counter("rowcount_collection_in_progress")
@@ -81,7 +83,7 @@ impl CollectorMetrics {
         }
     }
 
-    /// A call joined the pending collection.
+    /// A call joined the pending collection, or repeated a request id.
     pub fn joined(&self) {
         self.joined.add(1, &[]);
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use opentelemetry::{KeyValue, metrics::Meter};
 
-/// Whether the last contact was a success. Called at every scrape; must not block.
-pub type UpSource = Arc<dyn Fn() -> bool + Send + Sync>;
+/// Whether the last contact was a success; `None` before the first. Called at every scrape; must not block.
+pub type UpSource = Arc<dyn Fn() -> Option<bool> + Send + Sync>;
 
 /// The pool of database connections as it is. Called at every scrape; must not block.
 pub type PoolSource = Arc<dyn Fn() -> Pool + Send + Sync>;
@@ -23,7 +23,12 @@ pub struct Pool {
 
 /// Exports whether PostgreSQL is up, and the connections to it.
 pub fn export_postgres(meter: &Meter, up: UpSource, pool: PoolSource) {
-    export_up(meter, "rowcount_postgres_up", "Whether the last contact with PostgreSQL was a success.", up);
+    export_up(
+        meter,
+        "rowcount_postgres_up",
+        "Whether the last contact with PostgreSQL was a success; absent before the first.",
+        up,
+    );
     let connections = pool.clone();
     meter
         .u64_observable_gauge("rowcount_postgres_connections")
@@ -50,6 +55,27 @@ fn export_up(meter: &Meter, name: &'static str, help: &'static str, up: UpSource
     meter
         .u64_observable_gauge(name)
         .with_description(help)
-        .with_callback(move |gauge| gauge.observe(up().into(), &[]))
+        .with_callback(move |gauge| {
+            if let Some(up) = up() {
+                gauge.observe(up.into(), &[]);
+            }
+        })
         .build();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Exporter;
+
+    #[test]
+    fn whoever_was_never_asked_is_neither_up_nor_down() {
+        let exporter = Exporter::new().unwrap();
+        export_postgres(&exporter.meter(), Arc::new(|| None), Arc::new(|| Pool { in_use: 0, idle: 0, max: 2 }));
+        let page = exporter.page().unwrap();
+        assert!(
+            !page.contains("rowcount_postgres_up") && page.contains("rowcount_postgres_connections_max 2"),
+            "{page}"
+        );
+    }
 }

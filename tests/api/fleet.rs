@@ -211,9 +211,14 @@ impl Instance {
         }
     }
 
+    /// Process id; only while it runs.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid");
+        let pid = i32::try_from(self.pid()).expect("a pid");
         kill_process(Pid::from_raw(pid).expect("a pid"), signal).expect("it takes signals");
     }
 
@@ -245,11 +250,6 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
         assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// A span as protobuf has it.
-pub fn span(span: Duration) -> prost_types::Duration {
-    span.try_into().expect("a short span")
 }
 
 /// Code, reason and message of an error that is part of an answer.

@@ -4,11 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use rowcount::proto::v1::{self, collection, instance::Role, lease::State};
 use rustix::process::Signal;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::fleet::{Fleet, Instance, eventually, http_get, sample};
+use crate::fleet::{Fleet, Instance, eventually, sample};
 use witness::{Witness, shows_rows};
 
 mod witness;
@@ -113,21 +117,29 @@ async fn a_holder_that_was_frozen_past_its_lease_shows_nothing_when_it_wakes() {
     let before = bob.lease().await.lease.unwrap();
     let mut client = alice.client().await;
     client.get_lease_status(v1::GetLeaseStatusRequest::default()).await.unwrap();
+    let mut scrapers = Vec::new();
+    for _ in 0..40 {
+        scrapers.push(scraper(&alice).await);
+    }
     alice.signal(Signal::STOP);
     let after = settled(&fleet, &[&bob, &carol], before.epoch).await;
     assert!(at(after.acquire_time) >= at(before.expire_time), "{before:?} {after:?}");
 
-    // These wait in the frozen process's sockets: nothing that it answers comes before them.
-    let addr = alice.http.clone();
-    let page = tokio::spawn(async move { http_get(&addr, "/metrics").await.unwrap().1 });
+    // These wait in the frozen process's sockets: nothing that it does comes before them.
+    for scraper in &mut scrapers {
+        scraper.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    }
     let mut asks = client.clone();
     let counts = tokio::spawn(async move { asks.get_row_counts(v1::GetRowCountsRequest::default()).await });
     let status = tokio::spawn(async move { client.get_lease_status(v1::GetLeaseStatusRequest::default()).await });
     alice.signal(Signal::CONT);
 
-    let page = page.await.unwrap();
-    assert!(!shows_rows(&page), "{page}");
-    assert_eq!(sample(&page, "rowcount_lease_held"), Some(0.0));
+    for mut scraper in scrapers {
+        let mut page = String::new();
+        scraper.read_to_string(&mut page).await.unwrap();
+        assert_eq!(sample(&page, "rowcount_lease_held"), Some(0.0), "{page}");
+        assert!(!shows_rows(&page), "{page}");
+    }
     let counts = counts.await.unwrap().unwrap().into_inner().row_counts;
     let truth = truth(&fleet).await;
     for count in counts {
@@ -136,7 +148,9 @@ async fn a_holder_that_was_frozen_past_its_lease_shows_nothing_when_it_wakes() {
         assert!(count.row_count.is_none() || count.stale || is_new, "{count:?}");
     }
     let status = status.await.unwrap().unwrap().into_inner();
-    assert_eq!(status.lease.unwrap().holder_id, after.holder_id);
+    // Where the store's answer comes late, on a busy machine, the lease is unknown; it is never shown as this one's.
+    let lease = status.lease.unwrap();
+    assert!(lease.state() == State::Unknown || lease.holder_id == after.holder_id, "{lease:?}");
     assert_ne!(status.instance.unwrap().role(), Role::Holder);
 
     let still = settled(&fleet, &[&alice, &bob, &carol], before.epoch).await;
@@ -360,6 +374,14 @@ async fn settled(fleet: &Fleet, instances: &[&Instance], epoch: i64) -> v1::Leas
         assert_eq!(shows_rows(&instance.metrics().await), holds, "{}", instance.id);
     }
     lease
+}
+
+/// A connection that the instance has accepted and answered on.
+async fn scraper(instance: &Instance) -> TcpStream {
+    let mut stream = TcpStream::connect(&instance.http).await.unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    stream.read_u8().await.unwrap();
+    stream
 }
 
 async fn truth(fleet: &Fleet) -> i64 {

@@ -51,6 +51,8 @@ async fn fleet() -> Fleet {
     fleet.set("ROWCOUNT_CATALOG", "none");
     fleet.set("ROWCOUNT_QUERIES_GOOD_SQL", format!("SELECT count(*) FROM t WHERE '{SQL}' <> ''"));
     fleet.set("ROWCOUNT_LOG_LEVEL", "trace");
+    // 4,096 rounds of a hash are slow in a build without optimisation.
+    fleet.set("ROWCOUNT_DATABASE_METRICS_LEASEDURATION", "10s");
     fleet
 }
 

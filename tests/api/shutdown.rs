@@ -49,6 +49,9 @@ async fn a_stop_in_the_middle_of_a_long_query_is_short_and_leaves_nothing_behind
     println!("stop while a query runs: {took:?}");
     assert_eq!(status.code(), Some(0), "{}", alice.log().join("\n"));
     assert!(took < BOUND, "{took:?}");
+    for late in ["Connections to the database did not close in time", "Tasks did not end in time"] {
+        assert!(alice.lines(late).is_empty(), "{}", alice.log().join("\n"));
+    }
     let (_, running) = running;
     let running = running.await.unwrap().unwrap().into_inner().collection.unwrap();
     assert_eq!(running.state(), collection::State::Cancelled, "{running:?}");

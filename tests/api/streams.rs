@@ -133,6 +133,29 @@ async fn a_reader_that_does_not_read_gets_the_newest_counts_and_few_of_those_bet
 }
 
 #[tokio::test]
+async fn a_watch_tells_when_counts_become_stale_though_nobody_counts_any_more() {
+    let fleet = Fleet::start().await;
+    let reader = fleet.instance_with("reader", &[("ROWCOUNT_DATABASE_METRICS_ENABLED", "false")]).await;
+    let holder = fleet.instance("a").await;
+    settled(&fleet, &[&holder]).await;
+    let mut client = reader.client().await;
+    let mut open = watch(&mut client, &["tags"], 0).await.unwrap();
+    while next(&mut open).await.row_counts[0].stale {}
+    drop(holder);
+    let last = loop {
+        let message = next(&mut open).await;
+        if message.row_counts[0].stale {
+            break message;
+        }
+    };
+    let told = reader.counts().await;
+    assert_eq!((last.revision, names(&last)), (told.revision, vec!["tags"]));
+    // Whoever comes back to that revision has the count, but not the news of its age.
+    let resumed = next(&mut watch(&mut client, &["tags"], last.revision).await.unwrap()).await;
+    assert_eq!(resumed, last);
+}
+
+#[tokio::test]
 async fn a_deadline_ends_a_call_with_its_own_code_and_every_call_is_counted_under_a_method_that_exists() {
     const SERVICE: &str = "rowcount.v1.RowCountService";
     let fleet = fleet().await;

@@ -27,7 +27,7 @@ use rowcount::{
         collector::CollectorMetrics,
         lease::{AcquireResult, LeaseMetrics, RenewalResult, Transition},
         query::QueryMetrics,
-        reload::ReloadMetrics,
+        reload,
         rows::{self, RowsSource},
         rpc::RpcMetrics,
         store::{self, Pool},
@@ -171,9 +171,9 @@ fn holder() -> Exporter {
     let meter = exporter.meter();
     let (blobs, tags) = (name("blobs"), name("tags"));
     build::export(&meter);
-    ReloadMetrics::new(&meter);
-    store::export_postgres(&meter, Arc::new(|| true), Arc::new(|| Pool { in_use: 1, idle: 1, max: 2 }));
-    store::export_redis(&meter, Arc::new(|| false));
+    reload::loaded(&meter);
+    store::export_postgres(&meter, Arc::new(|| Some(true)), Arc::new(|| Pool { in_use: 1, idle: 1, max: 2 }));
+    store::export_redis(&meter, Arc::new(|| Some(false)));
 
     let queries = QueryMetrics::new(&meter, [&blobs, &tags]);
     queries.ran(&blobs, Duration::from_millis(20), None);

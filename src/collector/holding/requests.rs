@@ -14,7 +14,8 @@ impl Holding<'_> {
         if self.is_beginning || self.plan.has_requested() || now < self.next_request {
             return;
         }
-        let Some(pending) = self.collector.view.now().state.pending.clone() else { return };
+        let pending = || self.collector.view.now().state.pending.clone();
+        let Some(pending) = self.unanswered.take().or_else(pending) else { return };
         self.is_beginning = true;
         self.spawn_begin(pending);
     }
@@ -24,11 +25,11 @@ impl Holding<'_> {
         let (board, grant) = (self.collector.board.clone(), self.grant.clone());
         self.tasks.spawn(async move {
             let result = board.begin(&grant, &pending, running.clone()).await;
-            Done::Begin { running, result }
+            Done::Begin { pending, running, result }
         });
     }
 
-    pub(super) fn begin_ended(&mut self, running: Collection, result: Result<Begun, board::Error>) {
+    pub(super) fn begin_ended(&mut self, pending: Pending, running: Collection, result: Result<Begun, board::Error>) {
         let now = self.now();
         match result {
             Ok(Begun::Accepted) => {
@@ -40,8 +41,11 @@ impl Holding<'_> {
             // It was joined after we saw it: the union of the queries is what runs.
             Ok(Begun::Changed(Some(pending))) => return self.spawn_begin(pending),
             Ok(Begun::Changed(None)) => {}
-            Ok(Begun::NotHolder) => self.renew(),
-            Err(error) => self.board_failed(&error),
+            Ok(Begun::NotHolder) => self.refused(),
+            Err(error) => {
+                self.board_failed(&error);
+                self.unanswered = Some(pending);
+            }
         }
         self.is_beginning = false;
         self.next_request = now + RETRY_WAIT;

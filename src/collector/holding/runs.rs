@@ -1,17 +1,24 @@
 //! Runs: from the wish to a count, and to the end of the collections that wanted it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use tokio::time::timeout;
 use tracing::{Instrument, debug};
 
 use crate::{
-    collection::Collection,
+    collection::{Collection, CollectionState},
     counting::Run,
     failure::{Failure, FailureReason},
     query::{Query, Source},
 };
 
 use super::{Done, Holding};
+
+/// After so many collections in a row with which everything failed another instance may try.
+const UNABLE_AFTER: u32 = 3;
+
+/// Cancelled runs get this long to tell their outcome.
+const LAST_OUTCOMES: Duration = Duration::from_millis(50);
 
 impl Holding<'_> {
     pub(super) fn start_runs(&mut self, time_left: Duration) {
@@ -21,10 +28,19 @@ impl Holding<'_> {
             let span = self.spans.of(self.plan.run_is_for(&query.name));
             let run = async move {
                 let began = tokio::time::Instant::now();
+                let attempt_time = SystemTime::now();
                 let estimate = match (&query.source, rows) {
                     // Nobody knows how large it is: ask the planner, so that a count that fails is not tried again
                     // at the pace of a small table.
-                    (Source::Table(table), None) => counting.estimate_rows(table, time_left, &cancel).await.ok(),
+                    (Source::Table(table), None) => match counting.estimate_rows(table, time_left, &cancel).await {
+                        Ok(rows) => Some(rows),
+                        // A database that is out of reach need not be waited for twice.
+                        Err(failure) if is_final(&failure) => {
+                            let run = Run { outcome: Err(failure), attempt_time, duration: began.elapsed() };
+                            return Done::Run { query, estimate: None, run };
+                        }
+                        Err(_) => None,
+                    },
                     (_, rows) => rows,
                 };
                 let run = counting.count(&query, time_left.saturating_sub(began.elapsed()), &cancel).await;
@@ -79,19 +95,59 @@ impl Holding<'_> {
         self.collector.metrics.collector.collection_ended(&collection, duration);
         self.report.ended(&collection);
         self.spans.ended(&collection);
+        self.give_up_if_unable(&collection);
         self.last_collection = Some(collection.id);
         let now = self.now();
         self.outbox.collection(collection, now);
+    }
+
+    /// Lets another instance try when nothing can be counted here: it may reach the database. Broken queries alone prove
+    /// nothing while any other one works.
+    fn give_up_if_unable(&mut self, collection: &Collection) {
+        let nothing_works = || {
+            self.collector.config.queries.iter().all(|query| {
+                let failure = self.counts.get(&query.name).and_then(|count| count.failure.as_ref());
+                failure.is_some_and(|failure| query.is_failed_by(failure.reason))
+            })
+        };
+        match collection.state {
+            CollectionState::Failed if nothing_works() => self.failed_in_a_row += 1,
+            CollectionState::Cancelled => {}
+            _ => self.failed_in_a_row = 0,
+        }
+        if self.failed_in_a_row == UNABLE_AFTER {
+            self.failed_in_a_row = 0;
+            let lease = self.collector.lease.clone();
+            self.tasks.spawn(async move {
+                lease.give_up().await;
+                Done::Told
+            });
+        }
     }
 
     /// Ends what runs, on the server too.
     pub(super) async fn end_runs(&mut self, why: &str) {
         self.cancel_runs.cancel();
         debug!(why, runs = self.tasks.len(), "Ending the runs in progress");
-        self.tasks.shutdown().await;
         let failure = Failure::new(FailureReason::Cancelled, why);
         for collection in self.plan.cancel_all(&failure) {
             self.ended(collection);
         }
+        // A cancelled run returns at once, and its outcome counts; what else is under way is not waited for.
+        let outcomes = async {
+            while let Some(done) = self.tasks.join_next().await {
+                if let Ok(Done::Run { query, estimate, run }) = done {
+                    self.run_ended(&query, estimate, run);
+                }
+            }
+        };
+        // Whether all came or not, the rest is aborted.
+        _ = timeout(LAST_OUTCOMES, outcomes).await;
+        self.tasks.shutdown().await;
     }
+}
+
+/// Whether a count that followed would end alike.
+fn is_final(failure: &Failure) -> bool {
+    matches!(failure.reason, FailureReason::Connection | FailureReason::Cancelled)
 }

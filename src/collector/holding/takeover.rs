@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
+    board,
     claim::Grant,
     clock::BootTime,
     collection::{Collection, CollectionState},
@@ -25,6 +26,11 @@ impl<'a> Holding<'a> {
         let state = loop {
             match collector.board.load().await {
                 Ok(state) => break state,
+                // Written by a newer version: what this instance has seen is what there is to go on from.
+                Err(error @ board::Error::Malformed(_)) => {
+                    warn!(%error, "Cannot read the board to take over, going on from this instance's copy");
+                    break board::State::default();
+                }
                 Err(error) if !is_told => warn!(%error, "Cannot read the board to take over, trying again"),
                 Err(_) => {}
             }
@@ -51,9 +57,11 @@ impl<'a> Holding<'a> {
             tasks: JoinSet::new(),
             writing: None,
             is_beginning: false,
+            unanswered: None,
             cancel_runs: CancellationToken::new(),
             next_request: now,
             board_fails: false,
+            failed_in_a_row: 0,
         };
         let seen = collector.view.now();
         let newest = state.snapshot.into_iter().chain(seen.state.snapshot.clone());

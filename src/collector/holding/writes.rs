@@ -58,8 +58,7 @@ impl Holding<'_> {
                 return;
             }
             Ok(Written::NotHolder) => {
-                debug!("The board does not know this instance as the holder; renewing");
-                self.renew();
+                self.refused();
             }
             Err(error) => self.board_failed(&error),
         }
@@ -73,11 +72,14 @@ impl Holding<'_> {
         }
     }
 
-    pub(super) fn renew(&mut self) {
+    /// The board does not know this instance as the holder: only a renewal tells whether it still is.
+    pub(super) fn refused(&mut self) {
+        debug!("The board does not know this instance as the holder; renewing");
+        self.collector.metrics.lease.fenced();
         let lease = self.collector.lease.clone();
         self.tasks.spawn(async move {
             lease.renew_now().await;
-            Done::Renewal
+            Done::Told
         });
     }
 

@@ -139,7 +139,8 @@ impl RowCountService for Fixed {
     ) -> Result<Response<Self::WatchRowCountsStream>, Status> {
         let message =
             |rows, revision| WatchRowCountsResponse { row_counts: vec![blobs(rows)], revision, ..Default::default() };
-        if request.into_inner().query_names == ["endless"] {
+        let request = request.into_inner();
+        if request.query_names == ["endless"] {
             let every = tokio::time::interval(Duration::from_millis(10));
             let ticks = tokio_stream::wrappers::IntervalStream::new(every);
             let mut rows = 0;
@@ -149,10 +150,14 @@ impl RowCountService for Fixed {
             });
             return Ok(Response::new(Box::pin(messages)));
         }
-        let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(10)));
         let end = Status::with_error_details(Code::Unavailable, "the server is stopping", details);
         let heartbeat = WatchRowCountsResponse { revision: 1, ..Default::default() };
-        let messages = vec![Ok(message(1_000, 1)), Ok(heartbeat), Ok(message(1_200, 2)), Err(end)];
+        let messages = match request.start_revision {
+            0 => vec![Ok(message(1_000, 1)), Ok(heartbeat), Ok(message(1_200, 2)), Err(end)],
+            2 => vec![Ok(message(1_300, 3)), Err(end)],
+            _ => vec![Err(end)],
+        };
         Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
     }
 

@@ -1,9 +1,11 @@
 //! grpc.health.v1 of instances that hold, stand by or only read.
 
+use rustix::process::Signal;
 use tonic::{Code, Streaming, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use tonic_types::StatusExt;
 
 use crate::fleet::{Fleet, Instance, PATIENCE, eventually};
 
@@ -48,10 +50,32 @@ async fn an_instance_is_healthy_from_its_start_and_its_counts_are_while_anybody_
         .await;
     }
 
+    eventually("the reader knows counts", async || {
+        reader.counts().await.row_counts.iter().any(|count| count.row_count.is_some()).then_some(())
+    })
+    .await;
+
     drop((a, b));
     until(&mut watch, ServingStatus::NotServing).await;
     assert!(reader.counts().await.row_counts.iter().any(|count| count.row_count.is_some()), "old ones are still told");
     for service in ["", "liveness"] {
         assert_eq!(check(&reader, service).await, ServingStatus::Serving, "{service:?}");
     }
+}
+
+#[tokio::test]
+async fn whoever_watches_the_health_hears_that_it_ends_and_holds_up_no_stop() {
+    let fleet = Fleet::start().await;
+    let mut instance = fleet.instance("a").await;
+    let mut watch = client(&instance).await.watch(of("liveness")).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    instance.signal(Signal::TERM);
+    until(&mut watch, ServingStatus::NotServing).await;
+    let end = watch.message().await.unwrap_err();
+    assert_eq!(
+        (end.code(), end.get_details_error_info().unwrap().reason.as_str()),
+        (Code::Unavailable, "SHUTTING_DOWN")
+    );
+    assert_eq!(instance.exit().await.code(), Some(0));
+    assert_eq!(instance.lines("Tasks did not end in time"), [] as [serde_json::Value; 0]);
 }

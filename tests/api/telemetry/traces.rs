@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::{
     common::v1::any_value::Value,
-    trace::v1::{Span, span::SpanKind},
+    trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
 use rowcount::proto::v1;
 use tokio::{sync::mpsc, time::timeout};
@@ -93,7 +93,7 @@ async fn an_instance_traces_calls_under_their_callers_and_collections_with_their
     let told = attributes(&collection);
     assert_eq!((told["trigger"].as_str(), told["state"].as_str()), ("leadership", "partially_succeeded"));
     for (name, query, failure) in
-        [("SELECT tags", "tags", None), ("SELECT", "mine", None), ("SELECT nowhere", "broken", Some("sql"))]
+        [("SELECT tags", "tags", None), ("SELECT", "mine", None), ("SELECT nowhere", "broken", Some("table_missing"))]
     {
         let count = spans.find(name, |span| span.parent_span_id == collection.span_id).await;
         assert_eq!((&count.trace_id, count.kind()), (&collection.trace_id, SpanKind::Client));
@@ -103,6 +103,8 @@ async fn an_instance_traces_calls_under_their_callers_and_collections_with_their
             ["postgresql", name, query]
         );
         assert_eq!(told.get("error.type").map(String::as_str), failure);
+        let is_error = count.status.is_some_and(|status| status.code() == StatusCode::Error);
+        assert_eq!(is_error, failure.is_some(), "{query}");
     }
     for text in spans.arrived.iter().flat_map(attributes) {
         assert!(!text.1.contains("a_number_of_rows") && !text.1.contains("count(*)"), "SQL in a trace: {text:?}");

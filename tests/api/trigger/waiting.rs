@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use rowcount::proto::v1::{self, collection::State, row_count_service_client::RowCountServiceClient};
-use tonic::{Code, Request, transport::Channel};
+use rowcount::proto::v1::{self, collection::State};
+use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
-use super::{CLOSE_GATE, LONG, OPEN_GATE, collection, fleet, list, reason, request, runs, settled, trigger};
-use crate::fleet::{Fleet, eventually};
+use super::{CLOSE_GATE, Client, LONG, OPEN_GATE, collection, fleet, list, reason, request, runs, settled, trigger};
+use crate::fleet::{Fleet, eventually, span};
 
 /// A query of `SCHEMA` waits at the gate.
 async fn waits_at_the_gate(fleet: &Fleet) {
@@ -119,6 +119,14 @@ async fn without_a_holder_a_call_is_told_so_and_carried_out_later_and_only_so_ma
     trigger(&mut client, request(&["calls"], LONG)).await.expect("the places are free again");
 }
 
-async fn wait(mut client: RowCountServiceClient<Channel>, id: String) -> v1::Collection {
-    collection(&mut client, &id, Duration::from_secs(60)).await
+/// Waits for the end; again when it is refused, since whoever looks whether the places are taken takes one.
+async fn wait(mut client: Client, collection_id: String) -> v1::Collection {
+    loop {
+        let wait_timeout = Some(span(Duration::from_secs(60)));
+        let request = v1::GetCollectionRequest { collection_id: collection_id.clone(), wait_timeout };
+        match client.get_collection(request).await {
+            Ok(answer) => return answer.into_inner().collection.expect("an answer has a collection"),
+            Err(refused) => assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}"),
+        }
+    }
 }
