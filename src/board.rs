@@ -63,6 +63,8 @@ pub struct State {
     pub pending: Option<Pending>,
     /// The last wish that a holder resign.
     pub resign: Option<Resign>,
+    /// Why something on the board is missing here: this version does not understand it. The rest is as good as ever.
+    pub unreadable: Option<String>,
 }
 
 /// The collection that calls have asked for and that has not begun.

@@ -62,7 +62,11 @@ impl Parts {
     fn redis(&self) -> Part {
         let seen = self.view.now();
         let error = seen.last_error.clone().or_else(|| self.lease.last_error());
-        Part { name: "redis", ok: seen.connected && error.is_none(), detail: error.unwrap_or_default() }
+        Part {
+            name: "redis",
+            ok: seen.connected && self.lease.last_error().is_none(),
+            detail: error.unwrap_or_default(),
+        }
     }
 
     fn lease(&self) -> Part {

@@ -26,13 +26,23 @@ struct Mirror {
     retry: Duration,
     /// The last load failed: only a load can prove the copy current again.
     is_failing: bool,
+    /// Something was not understood: only a load can tell that it is gone.
+    is_incomplete: bool,
 }
 
 /// Mirrors the board into the view until `stop`.
 pub async fn mirror(board: Arc<dyn Board>, view: Arc<View>, stop: CancellationToken) {
     let mut events = board.events();
     let load_at = Instant::now();
-    let mut mirror = Mirror { board, view, is_subscribed: false, load_at, retry: RETRY_MIN, is_failing: false };
+    let mut mirror = Mirror {
+        board,
+        view,
+        is_subscribed: false,
+        load_at,
+        retry: RETRY_MIN,
+        is_failing: false,
+        is_incomplete: false,
+    };
     loop {
         tokio::select! {
             biased;
@@ -59,10 +69,15 @@ impl Mirror {
     async fn load(&mut self) {
         match self.board.load().await {
             Ok(state) => {
-                if self.view.replace(state) {
-                    info!("The board is read again");
+                let unreadable = state.unreadable.clone();
+                let was_failing = self.view.replace(state);
+                match &unreadable {
+                    Some(reason) => self.miss(reason),
+                    None if was_failing => info!("The board is read again"),
+                    None => {}
                 }
                 self.is_failing = false;
+                self.is_incomplete = unreadable.is_some();
                 self.retry = RETRY_MIN;
                 self.believe();
             }
@@ -112,17 +127,24 @@ impl Mirror {
                 self.prove();
             }
             Event::Unreadable(reason) => {
-                if !self.is_failing && self.view.miss(format!("an event is not understood: {reason}")) {
-                    warn!(reason, "An event of the board is not understood, going on with the copy");
+                self.miss(&reason);
+                if !self.is_failing {
+                    self.view.miss(format!("an event is not understood: {reason}"));
                 }
             }
         }
         self.view.heard();
     }
 
+    fn miss(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.is_incomplete, true) {
+            warn!(reason, "Something on the board is not understood, going on without it");
+        }
+    }
+
     /// Takes what was heard as a proof that the copy is current.
     fn prove(&mut self) {
-        if self.is_subscribed && !self.is_failing && self.load_at > Instant::now() {
+        if self.is_subscribed && !self.is_failing && !self.is_incomplete && self.load_at > Instant::now() {
             self.believe();
         }
     }
@@ -147,7 +169,7 @@ mod tests {
         view.replace(Default::default());
         let load_at = Instant::now() + Duration::from_secs(1);
         let board = MemoryBoard::new(Arc::new(MemoryStore::new(Arc::new(SystemClock))));
-        Mirror { board, view, is_subscribed: true, load_at, retry: RETRY_MIN, is_failing: false }
+        Mirror { board, view, is_subscribed: true, load_at, retry: RETRY_MIN, is_failing: false, is_incomplete: false }
     }
 
     fn loads_in(mirror: &Mirror) -> Duration {
@@ -174,12 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_proves_a_copy_current_that_is_not_subscribed_or_could_not_be_loaded() {
+    fn nothing_proves_a_copy_current_that_is_not_subscribed_or_not_whole() {
         let mut unsubscribed = mirror();
         unsubscribed.is_subscribed = false;
         let mut failing = mirror();
         failing.is_failing = true;
-        for mut mirror in [unsubscribed, failing] {
+        let mut incomplete = mirror();
+        incomplete.hear(Event::Unreadable("a record of version 99".to_owned()));
+        for mut mirror in [unsubscribed, failing, incomplete] {
             mirror.hear(Event::Revision(0));
             assert!(loads_in(&mirror) <= Duration::from_secs(1));
         }

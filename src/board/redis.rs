@@ -73,12 +73,21 @@ impl Board for RedisBoard {
     async fn load(&self) -> Result<State, Error> {
         let (snapshot, collections, pending, resign): (Vec<u8>, Vec<Vec<u8>>, String, String) =
             self.run(&self.scripts.load, &[]).await?;
-        let collections = collections.iter().map(|record| decode_collection(record).map(|one| (one.id, one)));
+        // Record by record: what a newer instance wrote must not keep this one from reading the rest, nor from taking
+        // over.
+        let mut unreadable = None;
         Ok(State {
-            snapshot: (!snapshot.is_empty()).then(|| decode_snapshot(&snapshot)).transpose()?,
-            collections: collections.collect::<Result<_, _>>()?,
-            pending: optional_pending(&pending)?,
-            resign: (!resign.is_empty()).then(|| decode_resign(&resign)).transpose()?,
+            snapshot: (!snapshot.is_empty())
+                .then(|| decode_snapshot(&snapshot))
+                .and_then(|one| ok(one, &mut unreadable)),
+            collections: collections
+                .iter()
+                .filter_map(|record| ok(decode_collection(record), &mut unreadable))
+                .map(|one| (one.id, one))
+                .collect(),
+            pending: ok(optional_pending(&pending), &mut unreadable).flatten(),
+            resign: (!resign.is_empty()).then(|| decode_resign(&resign)).and_then(|one| ok(one, &mut unreadable)),
+            unreadable,
         })
     }
 
@@ -171,6 +180,11 @@ fn words(reply: &[String]) -> Vec<&str> {
 
 fn optional_pending(text: &str) -> Result<Option<Pending>, Error> {
     if text.is_empty() { Ok(None) } else { decode_pending(text).map(Some) }
+}
+
+/// What was read; notes why it was not, the first time.
+fn ok<T>(read: Result<T, Error>, unreadable: &mut Option<String>) -> Option<T> {
+    read.map_err(|error| _ = unreadable.get_or_insert_with(|| error.to_string())).ok()
 }
 
 fn not_understood(reply: &[String]) -> Error {

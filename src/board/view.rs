@@ -28,9 +28,9 @@ pub struct Seen {
     pub state: State,
     /// Complete loads so far; zero: nothing was ever read from the board.
     pub load_count: u64,
-    /// Whether the last load succeeded.
+    /// Whether the board answered the last load, understood or not.
     pub connected: bool,
-    /// Why the copy may be old; `None` when it is current as far as is known.
+    /// Why the copy may be old or incomplete; `None` when it is current as far as is known.
     pub last_error: Option<String>,
 }
 
@@ -104,8 +104,8 @@ impl View {
         self.heard_us.store(to_us(SystemTime::now()), Ordering::Relaxed);
     }
 
-    /// Takes a complete load in place of the copy, but for a snapshot that would go back. Returns whether the board was
-    /// out of reach before.
+    /// Takes a complete load in place of the copy, but for a snapshot that would go back. Returns whether the copy
+    /// was old or incomplete before.
     pub(super) fn replace(&self, loaded: State) -> bool {
         self.heard();
         let mut was_failing = false;
@@ -121,19 +121,20 @@ impl View {
             }
             seen.load_count += 1;
             seen.connected = true;
-            was_failing = seen.last_error.take().is_some();
+            let unreadable = seen.state.unreadable.clone();
+            was_failing = std::mem::replace(&mut seen.last_error, unreadable).is_some();
         });
         was_failing
     }
 
     /// Keeps the copy and notes why a load failed. Returns whether that is news.
     pub(super) fn fail(&self, error: &Error) -> bool {
-        self.doubt(error.to_string(), false)
+        self.doubt(error.to_string(), matches!(error, Error::Malformed(_)))
     }
 
-    /// Keeps the copy and notes what made it incomplete. Returns whether that is news.
-    pub(super) fn miss(&self, message: String) -> bool {
-        self.doubt(message, self.now().connected)
+    /// Keeps the copy and notes what made it incomplete.
+    pub(super) fn miss(&self, message: String) {
+        self.doubt(message, self.now().connected);
     }
 
     /// Takes in a collection that began or ended.

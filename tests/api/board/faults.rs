@@ -1,17 +1,24 @@
 //! What the board in Redis does when Redis goes, comes, forgets or holds what this version does not know.
 
-use std::{net::TcpListener, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use prost::Message;
 use rowcount::{
     board::{Board, Event, TriggerRequest, Triggered, Written, redis::RedisBoard, view::View},
     collection::{CollectionId, CollectionState},
-    proto::board::SnapshotRecord,
+    config::RedisConfig,
+    proto::board::{CollectionRecord, SnapshotRecord},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    bench::{Bench, config, until, wait_for},
-    collection, of_collections, of_snapshot, request, snapshot,
+    bench::{Bench, PATIENCE, config, until, wait_for},
+    collection, next_event, of_collections, of_snapshot, request, snapshot,
 };
 
 #[tokio::test]
@@ -97,7 +104,7 @@ async fn a_record_of_a_newer_version_leaves_the_copy_as_it_is() {
     until(|| view.now().revision() == grant.epoch).await;
 
     let newer = SnapshotRecord { version: 99, epoch: grant.epoch, revision: grant.epoch + 1, ..Default::default() };
-    let record = prost::Message::encode_to_vec(&newer);
+    let record = newer.encode_to_vec();
     let mut connection = bench.server().connect().await.unwrap();
     let store = redis::cmd("HSET").arg(bench.key("snapshot")).arg("record").arg(&record).to_owned();
     store.exec_async(&mut connection).await.unwrap();
@@ -107,16 +114,118 @@ async fn a_record_of_a_newer_version_leaves_the_copy_as_it_is() {
     wait_for(&mut events, |event| matches!(event, Event::Unreadable(reason) if reason.contains("version 99"))).await;
     until(|| view.now().last_error.is_some()).await;
 
+    // Redis answers, so it is up; what it holds is not understood.
+    let loads = view.now().load_count;
     bench.server().cli(&["CLIENT", "KILL", "TYPE", "pubsub"]).await.unwrap();
-    until(|| !view.now().connected).await;
+    until(|| view.now().load_count > loads).await;
     let seen = view.now();
-    assert!(seen.last_error.as_ref().unwrap().contains("version 99"), "{seen:?}");
+    assert!(seen.connected && seen.last_error.as_ref().unwrap().contains("version 99"), "{seen:?}");
     assert_eq!(seen.state.snapshot, Some(snapshot(&grant, grant.epoch)));
 
-    // The first publication that is understood makes it whole.
+    // The first load of what is understood makes it whole.
     bench.board.publish(&grant, of_snapshot(snapshot(&grant, grant.epoch + 2))).await.unwrap();
+    bench.server().cli(&["CLIENT", "KILL", "TYPE", "pubsub"]).await.unwrap();
     until(|| view.now().connected && view.now().last_error.is_none()).await;
     assert_eq!(view.now().revision(), grant.epoch + 2);
+}
+
+#[tokio::test]
+async fn a_new_holder_takes_over_from_a_board_of_a_newer_version() {
+    let bench = Bench::redis().await;
+    let alice = bench.hold("alice").await;
+    let known = collection(CollectionId::generate(), CollectionState::Running, &alice);
+    let mut publication = of_collections([known.clone()]);
+    publication.snapshot = Some(snapshot(&alice, alice.epoch));
+    bench.board.publish(&alice, publication).await.unwrap();
+    let (collection_id, state) = (CollectionId::generate().to_string(), "dreaming".to_owned());
+    let strange = CollectionRecord { version: 1, collection_id, state, ..Default::default() };
+    let newer = SnapshotRecord { version: 99, epoch: alice.epoch, revision: alice.epoch, ..Default::default() };
+    let mut connection = bench.server().connect().await.unwrap();
+    let mut put = redis::pipe();
+    put.hset(bench.key("snapshot"), "record", newer.encode_to_vec());
+    put.hset(bench.key("collections"), "strange", strange.encode_to_vec());
+    put.exec_async(&mut connection).await.unwrap();
+
+    let state = bench.board.load().await.unwrap();
+    assert!(state.unreadable.as_ref().unwrap().contains("version 99"), "{state:?}");
+    assert_eq!((state.snapshot, state.collections), (None, [(known.id, known)].into()));
+    let bob = bench.hold("bob").await;
+    let first = snapshot(&bob, bob.epoch);
+    assert_eq!(bench.board.publish(&bob, of_snapshot(first.clone())).await.unwrap(), Written::Accepted);
+    let state = bench.board.load().await.unwrap();
+    assert_eq!(state.snapshot, Some(first));
+    assert!(state.unreadable.unwrap().contains("dreaming"), "the collection is skipped");
+}
+
+#[tokio::test]
+async fn fleets_of_two_databases_do_not_hear_each_other() {
+    let bench = Bench::redis().await;
+    let mut events = bench.events().await;
+    let elsewhere = RedisBoard::new(RedisConfig { db: 3, ..config(bench.server().port()) }, "test");
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let mut other_events = elsewhere.events();
+    tokio::spawn(Arc::clone(&elsewhere).run_subscription(stop));
+    wait_for(&mut other_events, |event| matches!(event, Event::Subscribed)).await;
+    let (here, there) = (request(&["tags"]), request(&["blobs"]));
+    elsewhere.trigger(there.clone()).await.unwrap();
+    bench.board.trigger(here.clone()).await.unwrap();
+    for (events, own) in [(&mut events, here), (&mut other_events, there)] {
+        let Event::Pending(pending) = next_event(events).await else { panic!("not a pending collection") };
+        assert_eq!(pending.id, own.new_id, "the first that is heard is its own");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_does_not_answer_and_the_next_call_finds_the_new_master() {
+    let (bench, master) = (Bench::redis().await, Bench::redis().await);
+    bench.board.trigger(request(&["tags"])).await.unwrap();
+    // Those of the board: others run no scripts.
+    let clients = async || {
+        let listed = bench.server().cli(&["CLIENT", "LIST", "TYPE", "normal"]).await.unwrap();
+        let own = listed.lines().filter(|line| line.contains("cmd=evalsha"));
+        own.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect::<BTreeSet<_>>()
+    };
+    let before = clients().await;
+    let port = master.server().port().to_string();
+    bench.server().cli(&["REPLICAOF", "127.0.0.1", &port]).await.unwrap();
+    // What is refused on the way to being a replica depends on the moment; that it is refused does not.
+    let error = bench.board.load().await.unwrap_err();
+    assert!(matches!(error, rowcount::board::Error::Unavailable(_)), "{error}");
+    let begin = Instant::now();
+    while !bench.board.load().await.unwrap_err().to_string().contains("not the master") {
+        assert!(begin.elapsed() < PATIENCE, "never said so");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bench.server().cli(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
+    bench.board.load().await.unwrap();
+    let after = clients().await;
+    assert!(before.len() == 1 && after.len() == 1 && before != after, "{before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn many_old_request_ids_are_forgotten_a_few_a_call() {
+    const MANY: usize = 6_000;
+    let bench = Bench::redis().await;
+    let triggers = bench.key("triggers");
+    let mut connection = bench.server().connect().await.unwrap();
+    let mut fill = redis::cmd("HSET");
+    fill.arg(&triggers);
+    for number in 0..MANY {
+        let expire_us = if number % 2 == 0 { 1_000_000 } else { i64::MAX / 1024 };
+        fill.arg(format!("req:{number}")).arg(format!("{expire_us} {} tags", CollectionId::generate()));
+    }
+    fill.exec_async(&mut connection).await.unwrap();
+    let left = async || bench.server().query::<usize>(&["HLEN", &triggers]).await.unwrap();
+    bench.board.trigger(request(&["tags"])).await.unwrap();
+    assert!(left().await > MANY - 200, "a call does a bounded amount of work");
+    for _ in 0..MANY / 50 + 100 {
+        bench.board.trigger(request(&["tags"])).await.unwrap();
+    }
+    let kept = bench.server().query::<Vec<String>>(&["HKEYS", &triggers]).await.unwrap();
+    let numbers = kept.iter().filter_map(|field| field.strip_prefix("req:")?.parse::<usize>().ok());
+    let (even, odd): (Vec<_>, Vec<_>) = numbers.partition(|number| number % 2 == 0);
+    assert_eq!((even.len(), odd.len()), (0, MANY / 2), "those whose time is over are gone, the others are not");
 }
 
 #[tokio::test]
@@ -133,9 +242,9 @@ async fn request_ids_are_forgotten_only_when_their_time_is_over() {
     let left = expire_us - now[0] * 1_000_000 - now[1];
     assert!((590_000_000..=600_000_000).contains(&left), "{left}");
 
-    // As if the time was over, and the last look was long ago.
+    // As if the time was over.
     let old = format!("1000000 {id} tags");
-    let expire = ["HSET", &triggers, &field, &old, "req:other", &old, "pruned_us", "0"];
+    let expire = ["HSET", &triggers, &field, &old, "req:other", &old];
     bench.server().cli(&expire).await.unwrap();
     let again = TriggerRequest { query_names: request(&["blobs"]).query_names, ..first };
     assert_eq!(bench.board.trigger(again.clone()).await.unwrap(), Triggered::Joined(id), "no REUSED after its time");
