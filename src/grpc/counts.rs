@@ -16,7 +16,7 @@ use crate::{
     snapshot::Count,
 };
 
-use super::{convert, status, streams::Source};
+use super::{convert, kept::Kept, status, streams::Source};
 
 /// Answers what is about counts.
 #[derive(Clone)]
@@ -25,6 +25,7 @@ pub struct Counts {
     pub view: Arc<View>,
     /// What is configured here.
     pub queries: Arc<[Query]>,
+    kept: Arc<Kept>,
 }
 
 /// The state of one WatchRowCounts.
@@ -42,12 +43,22 @@ pub struct Watch {
 // === impl Counts ===
 
 impl Counts {
+    /// Answers from `view` for `queries`.
+    pub fn new(view: Arc<View>, queries: Arc<[Query]>) -> Self {
+        Self { view, queries, kept: Arc::default() }
+    }
+
     /// GetRowCounts.
     pub fn get(&self, request: &v1::GetRowCountsRequest) -> Result<v1::GetRowCountsResponse, Status> {
         let max_age = convert::optional_span("max_age", request.max_age)?;
         let seen = self.view.now();
         let only = self.names(&request.query_names, &seen)?;
         let now = SystemTime::now();
+        let read_time = self.view.read_time().map(Into::into);
+        if only.is_empty() && max_age.is_none() {
+            let response = self.kept.response(&seen, now, || response(&seen, &self.select(&seen, &only), now));
+            return Ok(v1::GetRowCountsResponse { read_time, ..response });
+        }
         let counts = self.select(&seen, &only);
         if let Some(max_age) = max_age {
             let is_old = |count: &Count| count.age(now).map_or(!count.is_table_missing(), |age| age > max_age);
@@ -56,13 +67,7 @@ impl Counts {
                 return Err(status::data_too_old(&old, max_age));
             }
         }
-        let last = seen.state.snapshot.as_ref().and_then(|snapshot| snapshot.last_collection);
-        Ok(v1::GetRowCountsResponse {
-            row_counts: counts.iter().map(|(name, count)| convert::row_count(name, count, now)).collect(),
-            last_collection: last.and_then(|id| seen.collection(id)).map(|done| convert::collection(&done)),
-            revision: revision(&seen),
-            read_time: self.view.read_time().map(Into::into),
-        })
+        Ok(v1::GetRowCountsResponse { read_time, ..response(&seen, &counts, now) })
     }
 
     /// The state of a new WatchRowCounts.
@@ -143,6 +148,17 @@ impl Source for Watch {
     fn heartbeat(&self) -> Option<v1::WatchRowCountsResponse> {
         let (row_counts, removed_query_names) = (Vec::new(), Vec::new());
         Some(v1::WatchRowCountsResponse { row_counts, revision: self.revision, removed_query_names })
+    }
+}
+
+/// Without a `read_time`, which changes more often than the board.
+fn response(seen: &Seen, counts: &BTreeMap<QueryName, Count>, now: SystemTime) -> v1::GetRowCountsResponse {
+    let last = seen.state.snapshot.as_ref().and_then(|snapshot| snapshot.last_collection);
+    v1::GetRowCountsResponse {
+        row_counts: counts.iter().map(|(name, count)| convert::row_count(name, count, now)).collect(),
+        last_collection: last.and_then(|id| seen.collection(id)).map(|done| convert::collection(&done)),
+        revision: revision(seen),
+        read_time: None,
     }
 }
 

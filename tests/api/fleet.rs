@@ -211,14 +211,9 @@ impl Instance {
         }
     }
 
-    /// Process id; only while it runs.
-    pub fn pid(&self) -> u32 {
-        self.child.id().expect("it runs")
-    }
-
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).expect("a pid");
+        let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid");
         kill_process(Pid::from_raw(pid).expect("a pid"), signal).expect("it takes signals");
     }
 
