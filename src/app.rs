@@ -187,7 +187,7 @@ async fn run(
 
     let health = Health::serving().await;
     tasks.spawn("health", ends(health.clone().keep(view.clone(), stop.clone())));
-    let counts = Counts { view, queries: config.collection.queries.clone().into() };
+    let counts = Counts::new(view, config.collection.queries.clone().into());
     let service = Service {
         collections: Collections::new(counts.clone(), board.clone(), end_streams.clone(), collector_metrics),
         counts,

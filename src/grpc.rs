@@ -25,6 +25,7 @@ pub mod collections;
 mod convert;
 pub mod counts;
 pub mod health;
+mod kept;
 mod layer;
 pub mod lease;
 pub mod row_count_service;
@@ -82,7 +83,7 @@ pub async fn serve(
 }
 
 /// Every method that the port serves, as `package.Service/Method`.
-fn methods() -> Vec<String> {
+fn methods() -> Vec<Arc<str>> {
     let sets = [proto::DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET];
     let files = sets
         .into_iter()
@@ -90,12 +91,12 @@ fn methods() -> Vec<String> {
     let mut methods = Vec::new();
     for file in files {
         for service in &file.service {
-            let path = |method: &str| format!("{}.{}/{method}", file.package(), service.name());
+            let path = |method: &str| format!("{}.{}/{method}", file.package(), service.name()).into();
             methods.extend(service.method.iter().map(|method| path(method.name())));
         }
     }
     for version in ["v1", "v1alpha"] {
-        methods.push(format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"));
+        methods.push(format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo").into());
     }
     methods
 }

@@ -9,7 +9,12 @@ use std::{
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Subscriber};
-use tracing_subscriber::{Layer, filter::Targets, fmt::MakeWriter, layer::SubscriberExt};
+use tracing_subscriber::{
+    Layer,
+    filter::{FilterExt, Targets, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+};
 
 use crate::config::{LogConfig, TracingConfig};
 
@@ -76,10 +81,12 @@ where
             .with_tracer(provider.tracer("rowcount"))
             .with_filter(Targets::new().with_target("rowcount", Level::DEBUG))
     });
+    let levels = Targets::new().with_default(log.level.min(Level::WARN)).with_target("rowcount", log.level);
     let lines = tracing_subscriber::fmt::layer()
         .event_format(line::Lines::new(log.formatter, colour))
         .with_writer(writer)
-        .with_filter(Targets::new().with_default(log.level.min(Level::WARN)).with_target("rowcount", log.level));
+        // Lines show no spans: without traces, nobody has to keep them.
+        .with_filter(levels.and(filter_fn(|meta| meta.is_event()).with_max_level_hint(log.level)));
     Ok((tracing_subscriber::registry().with(spans).with(lines), Guard { provider }))
 }
 

@@ -6,12 +6,9 @@ use std::{
 };
 
 use rowcount::demo::server::free_port;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 use super::{
+    fleet::http_get,
     report::{Report, span},
     stats::Sorted,
     steady,
@@ -49,10 +46,5 @@ pub async fn measure(mut report: Report) -> Report {
 }
 
 async fn is_ready(http: &str) -> bool {
-    let Ok(mut stream) = TcpStream::connect(http).await else { return false };
-    let request = format!("GET /readyz HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n");
-    let mut answer = String::new();
-    stream.write_all(request.as_bytes()).await.is_ok()
-        && stream.read_to_string(&mut answer).await.is_ok()
-        && answer.starts_with("HTTP/1.1 200 ")
+    http_get(http, "/readyz").await.is_ok_and(|(status, _)| status == 200)
 }

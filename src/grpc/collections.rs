@@ -193,7 +193,7 @@ mod tests {
         board.trigger(TriggerRequest { request_id: Uuid::new_v4(), query_names, new_id }).await.unwrap();
 
         // A view that nobody keeps current.
-        let counts = Counts { view: View::new(), queries: [].into() };
+        let counts = Counts::new(View::new(), [].into());
         let metrics = Arc::new(CollectorMetrics::new(&Exporter::new().unwrap().meter()));
         let collections = Collections::new(counts, board, CancellationToken::new(), metrics);
         let get = |id: CollectionId| v1::GetCollectionRequest { collection_id: id.to_string(), wait_timeout: None };

@@ -37,7 +37,8 @@ pub struct Deadline(pub Instant);
 pub struct CallLayer {
     metrics: Arc<RpcMetrics>,
     /// Paths that exist. Any other is one label value, so that callers cannot make series.
-    methods: Arc<[String]>,
+    methods: Arc<[Arc<str>]>,
+    other: Arc<str>,
     /// Cancelled when the instance stops: answers that go on are ended.
     stop: CancellationToken,
 }
@@ -65,7 +66,7 @@ struct Ended {
     metrics: Arc<RpcMetrics>,
     /// Ends with the call, which for a stream is long after its handler.
     span: Span,
-    method: String,
+    method: Arc<str>,
     began: Instant,
     code: Option<Code>,
 }
@@ -74,13 +75,13 @@ struct Ended {
 
 impl CallLayer {
     /// A layer for a port that serves `methods`, each `package.Service/Method`, until `stop`.
-    pub fn new(metrics: Arc<RpcMetrics>, methods: Arc<[String]>, stop: CancellationToken) -> Self {
-        Self { metrics, methods, stop }
+    pub fn new(metrics: Arc<RpcMetrics>, methods: Arc<[Arc<str>]>, stop: CancellationToken) -> Self {
+        Self { metrics, methods, other: "_OTHER".into(), stop }
     }
 
-    fn method(&self, path: &str) -> String {
+    fn method(&self, path: &str) -> Arc<str> {
         let path = path.trim_start_matches('/');
-        self.methods.iter().find(|method| *method == path).map_or("_OTHER", |method| method).to_owned()
+        self.methods.iter().find(|method| ***method == *path).unwrap_or(&self.other).clone()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Calls of the gRPC surface, after OpenTelemetry's semantic conventions.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{
     KeyValue,
@@ -43,11 +43,11 @@ impl RpcMetrics {
 
     /// A call of `method` (`package.Service/Method`) ended. The caller sees to it that `method` is one that exists:
     /// a path that a client made up must not become a label.
-    pub fn observe(&self, method: &str, code: Code, took: Duration) {
+    pub fn observe(&self, method: &Arc<str>, code: Code, took: Duration) {
         self.duration.record(
             took.as_secs_f64(),
             &[
-                KeyValue::new("rpc.method", method.to_owned()),
+                KeyValue::new("rpc.method", method.clone()),
                 KeyValue::new("rpc.response.status_code", code_name(code)),
                 KeyValue::new("rpc.system.name", "grpc"),
             ],

@@ -213,7 +213,7 @@ impl Instance {
 
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).expect("a pid");
+        let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid");
         kill_process(Pid::from_raw(pid).expect("a pid"), signal).expect("it takes signals");
     }
 

@@ -197,8 +197,8 @@ fn holder() -> Exporter {
     lease.watch(role, watch::channel(None).1, Arc::new(SystemClock));
 
     let rpc = RpcMetrics::new(&meter);
-    rpc.observe("rowcount.v1.RowCountService/GetRowCounts", Code::Ok, Duration::from_micros(300));
-    rpc.observe("rowcount.v1.RowCountService/GetRowCounts", Code::NotFound, Duration::from_micros(300));
+    rpc.observe(&"rowcount.v1.RowCountService/GetRowCounts".into(), Code::Ok, Duration::from_micros(300));
+    rpc.observe(&"rowcount.v1.RowCountService/GetRowCounts".into(), Code::NotFound, Duration::from_micros(300));
 
     let snapshot = Arc::new(Snapshot {
         epoch: 1,
