@@ -3,6 +3,8 @@
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::metrics::rpc::code_name;
+
 use super::text;
 
 /// What tonic says on both sides when the time in `grpc-timeout` is over, under a code that means something else.
@@ -11,7 +13,7 @@ const TIMEOUT_EXPIRED: &str = "Timeout expired";
 /// The line for an error that `server` answered with, or that calling it ended with.
 pub fn line(status: &Status, server: &str) -> String {
     let code = code(status);
-    let mut line = format!("{} from {server}", name(code));
+    let mut line = format!("{} from {server}", code_name(code));
     if !status.message().is_empty() {
         line += &format!(": {}", text::one_line(status.message()));
     }
@@ -48,28 +50,6 @@ fn hint(code: Code) -> Option<&'static str> {
         Code::PermissionDenied => Some("use a token of the role that the call needs"),
         Code::Unimplemented => Some("is this a rowcount server, and of this version?"),
         _ => None,
-    }
-}
-
-fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 
