@@ -12,7 +12,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
-    board::{Board, TriggerRequest, Triggered, WaitOutcome, view::Seen, wait_for_end},
+    board::{self, Board, TriggerRequest, Triggered, WaitOutcome, view::Seen, wait_for_end},
     collection::{Collection, CollectionId},
     metrics::collector::CollectorMetrics,
     proto::v1,
@@ -29,8 +29,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// What is left of the caller's deadline for the answer to travel.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
 
-/// How long GetCollection waits for the board, when this instance's copy has no such collection.
-const LOOK_UP: Duration = Duration::from_secs(1);
+/// The longest that a call waits for the board itself: a Redis that hangs is told before the caller's patience ends.
+const BOARD_ANSWER: Duration = Duration::from_secs(2);
 
 /// Of ListCollections: when the caller does not say, and at most.
 const PAGE_SIZE: (usize, usize) = (50, 1000);
@@ -81,7 +81,7 @@ impl Collections {
         let _place = self.place(wait)?;
         let new_id = CollectionId::generate();
         let asked = TriggerRequest { request_id, query_names: query_names.clone(), new_id };
-        let (id, joined) = match self.board.trigger(asked).await.map_err(|error| status::from_board(&error))? {
+        let (id, joined) = match answered(self.board.trigger(asked)).await? {
             Triggered::Created(id) => (id, false),
             Triggered::Joined(id) => (id, true),
             Triggered::Reused => return Err(status::request_id_reused(request_id)),
@@ -116,9 +116,7 @@ impl Collections {
         if let Some(known) = self.counts.view.now().collection(id) {
             return Ok(known);
         }
-        let loaded = timeout(LOOK_UP, self.board.load());
-        let loaded = loaded.await.map_err(|_| status::store_unavailable(&"no answer in time"))?;
-        let state = loaded.map_err(|error| status::from_board(&error))?;
+        let state = answered(self.board.load()).await?;
         Seen { state, ..Seen::default() }.collection(id).ok_or_else(|| status::collection_not_found(id))
     }
 
@@ -162,6 +160,12 @@ impl Collections {
             () = self.stop.cancelled() => Err(status::shutting_down()),
         }
     }
+}
+
+/// What the board answers, in time.
+async fn answered<T>(answer: impl Future<Output = Result<T, board::Error>>) -> Result<T, Status> {
+    let answer = timeout(BOARD_ANSWER, answer).await.map_err(|_| status::store_unavailable(&"no answer in time"))?;
+    answer.map_err(|error| status::from_board(&error))
 }
 
 /// Until when to wait; `None`: not at all. The caller's deadline leaves time for the answer.
