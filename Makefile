@@ -14,7 +14,7 @@ PYTHON_TOOLS := buf-bin==1.75.0 \
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools demo run test lint
+.PHONY: help deps tools demo run test bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,10 @@ run: ## Start one instance; its settings come from ROWCOUNT_ variables
 test: deps ## Run every test against real PostgreSQL and Redis
 	$(MAKE) tools $(if $(CI),,|| echo "some tools are missing: tests that want them will say that they are skipped")
 	cargo test --locked
+
+bench: deps ## Measure the release build through its ports; SECTION="start calls ..." for some of it
+	cargo build --locked --release
+	cargo bench --locked --bench service -- $(SECTION)
 
 lint: $(TOOLS)/bin/buf ## Check formatting, lints and the protobuf files
 	cargo fmt --check
