@@ -14,7 +14,7 @@ class Refusals(unittest.TestCase):
     def problems(self, *sets, values=chart.MINIMAL):
         text = self.refused(*sets, values=values)
         self.assertIn("wrong values:\n", text)
-        return text.split("wrong values:\n")[1].strip().splitlines()
+        return text.split("wrong values:\n")[1].split("\n\n")[0].splitlines()
 
     def test_a_key_that_is_not_known_is_refused_by_the_schema(self):
         for given, told in [
@@ -131,7 +131,7 @@ class Refusals(unittest.TestCase):
             ],
         )
 
-    def test_monitors_that_cannot_scrape(self):
+    def test_a_monitor_that_cannot_scrape(self):
         told = "podMonitor.enabled: serviceMonitor.enabled is true too, and every instance would be scraped twice"
         self.assertEqual(self.problems("serviceMonitor.enabled=true", "podMonitor.enabled=true"), [told])
         told = "podMonitor.tlsConfig: has no cert and keySecret, but http.tls.clientCAs asks for a certificate"

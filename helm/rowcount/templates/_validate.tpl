@@ -135,7 +135,7 @@ podMonitor.enabled: serviceMonitor.enabled is true too, and every instance would
 {{- range $kind := list "serviceMonitor" "podMonitor" }}
 {{- $monitor := get $.Values $kind }}
 {{- if $monitor.enabled }}
-{{- if and (include "rowcount.isGiven" $tls.clientCAs) (not $monitor.tlsConfig.cert) }}
+{{- if and (include "rowcount.isGiven" $tls.clientCAs) (not (get (default dict $monitor.tlsConfig) "cert")) }}
 {{ $kind }}.tlsConfig: has no cert and keySecret, but http.tls.clientCAs asks for a certificate
 {{- end }}
 {{- $names := include "rowcount.tokenCounts" $ | fromJson }}
