@@ -89,9 +89,8 @@ class Rules(unittest.TestCase):
             self.assertEqual(rule["expr"].count('job="'), rule["expr"].count('job="rowcount",namespace="registry"'))
 
     def test_what_the_chart_renders_is_the_file_for_this_release(self):
-        sets = ('database.metrics={"interval":"10s","leaseDuration":"30s"}', "prometheusRule.alertLabels=null", "prometheusRule.disabled=[]")
-        sets += ("prometheusRule.selector=\"job=\\\"rowcount\\\"\"", 'prometheusRule.runbookBaseURL="docs/runbooks/"')
-        self.assertEqual(self.rendered(*sets), self.groups)
+        sets = ("prometheusRule.enabled=true", 'prometheusRule.selector="job=\\"rowcount\\""')
+        self.assertEqual(self.rendered(*sets, values=chart.MINIMAL), self.groups)
 
     def test_thresholds_follow_the_interval(self):
         rendered = alerts(self.rendered())

@@ -15,7 +15,7 @@ from database.metrics.interval (of 10s in the file) follow this one's. {root, ru
 {{- end -}}
 {{- $rule := set (deepCopy .rule) "expr" $expr -}}
 {{- if .rule.alert -}}
-{{- $_ := set $rule "labels" (merge (dict) $values.alertLabels $rule.labels) -}}
+{{- $_ := set $rule "labels" (merge (dict) (default dict $values.alertLabels) $rule.labels) -}}
 {{- $_ := set $rule.annotations "runbook_url" (printf "%s%s.md" $values.runbookBaseURL .rule.alert) -}}
 {{- end -}}
 {{- toYaml $rule -}}
