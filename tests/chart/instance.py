@@ -2,6 +2,7 @@
 the container's arguments, nothing else in the environment."""
 
 import json
+import os
 import shutil
 import ssl
 import subprocess
@@ -16,29 +17,39 @@ from tools import binary, run, succeed
 MOUNT = "/etc/rowcount"
 
 
-class Instance:
-    """What `values` render, with the addresses of `servers`."""
+# The user and the group of the pod.
+UID = 65532
 
-    def __init__(self, servers, values, sets=()):
+
+class Instance:
+    """What `values` render, with the addresses of `servers`. `enter` is what comes before the container's arguments where
+    the program runs in a root file system of its own, with the files at /etc/rowcount there."""
+
+    def __init__(self, servers, values, sets=(), enter=None):
         self.ports = {"grpc": free_port(), "http": free_port()}
         given = [f"{name}.port={port}" for name, port in self.ports.items()]
         # No holder's past to wait for, and no IPv6 to hope for.
         given += ['lease.firstStart="immediate"', 'listenHost="0.0.0.0"', *sets]
         self.documents = chart.objects(values, sets=tuple(given))
         self.directory = Path(tempfile.mkdtemp(prefix="rowcount-pod-"))
+        self.directory.chmod(0o755)
         self.servers = servers
+        self.enter = enter
         self.process = None
         for path, _ in chart.mounted_files(self.documents):
             file = self.directory / path
             file.parent.mkdir(exist_ok=True)
             file.write_text(self.content(path))
             file.chmod(0o440)
+            if os.geteuid() == 0:
+                # As fsGroup does.
+                shutil.chown(file, 0, UID)
 
     def content(self, path):
         """What the volume holds at `path`."""
         url = f"postgres://rowcount:of%3Apostgres%2Fund%25more@localhost:{self.servers.ports['postgres']}/registry"
         known = {
-            "rowcount.yaml": chart.configuration(self.documents).replace(MOUNT, str(self.directory)),
+            "rowcount.yaml": self.outside(chart.configuration(self.documents)),
             "database/password": PASSWORD + "\n",
             "database/url": url + "\n",
             "database/tls.crt": self.servers.file("client.crt"),
@@ -53,13 +64,21 @@ class Instance:
         name = certificates.get(Path(path).name)
         return self.servers.file(name) if name else token(path.replace("/", "-"))
 
+    def entered(self):
+        """The program itself, or what runs it with the files mounted."""
+        return [*self.enter, self.directory] if self.enter else [binary()]
+
+    def outside(self, text):
+        """A text with the paths of the files as the program finds them."""
+        return text if self.enter else text.replace(MOUNT, str(self.directory))
+
     def start(self):
         """Starts it, and waits until the startup probe passes."""
         container = chart.deployment(self.documents)["spec"]["template"]["spec"]["containers"][0]
-        arguments = [argument.replace(MOUNT, str(self.directory)) for argument in container["args"]]
+        command = [*self.entered(), *map(self.outside, container["args"])]
         with open(self.directory / "log", "wb") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            self.process = subprocess.Popen([binary(), *arguments], env={}, **streams)
+            self.process = subprocess.Popen(command, env={}, **streams)
         eventually("the startup probe passes", lambda: self.alive() and self.probe("startupProbe"))
 
     def alive(self):
