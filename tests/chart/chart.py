@@ -1,6 +1,9 @@
 """Renderings of the chart, by the real Helm."""
 
 import functools
+import shutil
+import tempfile
+from pathlib import Path
 
 import yaml
 
@@ -18,12 +21,12 @@ def name(values):
     return values.name.removesuffix("-values.yaml")
 
 
-def template(values=(), sets=(), release="rowcount", namespace="registry"):
+def template(values=(), sets=(), release="rowcount", namespace="registry", chart=CHART):
     """Runs `helm template`; gives the finished process."""
     files = [argument for file in values for argument in ("-f", file)]
     given = [argument for text in sets for argument in ("--set-json", text)]
     where = ["--namespace", namespace, "--kube-version", KUBERNETES]
-    return run(tool("helm"), "template", release, CHART, *where, *files, *given)
+    return run(tool("helm"), "template", release, chart, *where, *files, *given)
 
 
 @functools.cache
@@ -42,7 +45,7 @@ def objects(*values, sets=(), **where):
 
 def find(documents, kind, name=None):
     """The objects of a kind."""
-    return [d for d in documents if d["kind"] == kind and name in (None, d["metadata"]["name"])]
+    return [d for d in documents if d["kind"] == kind and (name is None or d["metadata"]["name"] == name)]
 
 
 def deployment(documents):
@@ -66,3 +69,19 @@ def mounted_files(documents):
                 yield item["path"], kind
 
 
+
+
+def notes(values, sets=()):
+    """What Helm prints after an install of these values. Only an install prints it, and that wants a cluster: so a copy of
+    the chart has the notes in an object."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = shutil.copytree(CHART, Path(directory, "chart"))
+        text = (copy / "templates" / "NOTES.txt").read_text()
+        (copy / "templates" / "notes.yaml").write_text(
+            '{{ define "notes" }}' + text + '{{ end }}kind: Notes\ntext: {{ include "notes" . | quote }}\n'
+        )
+        done = template([values], sets, chart=copy)
+    if done.returncode != 0:
+        raise AssertionError(done.stderr)
+    [found] = find([document for document in yaml.safe_load_all(done.stdout) if document], "Notes")
+    return found["text"]

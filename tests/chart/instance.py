@@ -3,6 +3,7 @@ the container's arguments, nothing else in the environment."""
 
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -31,6 +32,7 @@ class Instance:
         # No holder's past to wait for, and no IPv6 to hope for.
         given += ['lease.firstStart="immediate"', 'listenHost="0.0.0.0"', *sets]
         self.documents = chart.objects(values, sets=tuple(given))
+        self.notes = chart.notes(values, given)
         self.directory = Path(tempfile.mkdtemp(prefix="rowcount-pod-"))
         self.directory.chmod(0o755)
         self.servers = servers
@@ -113,6 +115,13 @@ class Instance:
         ca = self.servers.directory / "ca.crt"
         arguments = [a.replace(host, "localhost").replace(f"{MOUNT}/ca.crt", str(ca)) for a in arguments]
         return succeed(binary(), *arguments)
+
+    def noted(self, program):
+        """Runs the command of the notes that begins with `program`, where what they fetch lies."""
+        [line] = [line.strip() for line in self.notes.splitlines() if line.strip().startswith(f"{program} ")]
+        used = re.search(r"get secret \S+ -o go-template='\{\{index .data \"(.+)\" \| base64decode\}\}'\)", self.notes)
+        env = {"TOKEN": token(used[1])} if used else {}
+        return succeed("bash", "-euo", "pipefail", "-c", line, cwd=self.servers.directory, env=env)
 
     def page(self, path="/metrics"):
         """A page of the ops port, as its monitor would ask for it."""

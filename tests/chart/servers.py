@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools import missing, run, succeed, tool
+from tools import ROOT, missing, run, succeed, tool
 
 PATIENCE = 30
 PASSWORD = "of:postgres/und%more"
@@ -50,6 +50,9 @@ class Servers:
         try:
             self.user = "postgres" if any(u.pw_name == "postgres" for u in pwd.getpwall()) else "nobody"
             make_certificates(self.directory)
+            # Where the commands of the notes look for them.
+            shutil.copy(self.directory / "ca.crt", self.directory / "http-ca.crt")
+            (self.directory / "proto").symlink_to(ROOT / "proto")
             self.start_postgres()
             self.start_redis()
         except BaseException:
@@ -164,7 +167,7 @@ def make_certificates(directory):
     req = [openssl, "req", "-x509", *key]
     succeed(*req, "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt", cwd=directory)
     signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE"]
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:rowcount.registry.svc,DNS:counts.registry.svc"
     for name, subject in [("server", "/CN=localhost"), ("client", "/CN=certified")]:
         files = ["-keyout", f"{name}.key", "-out", f"{name}.crt"]
         succeed(*req, *signed, "-subj", subject, "-addext", names, *files, cwd=directory)

@@ -1,7 +1,6 @@
 """Files that are made from others, or say the same as others, are current; those for other ways to run are sound."""
 
 import re
-import shutil
 import tempfile
 import tomllib
 import unittest
@@ -91,17 +90,7 @@ class Elsewhere(unittest.TestCase):
 
 class Notes(unittest.TestCase):
     def notes(self, name):
-        """What Helm prints after an install of these values. Only an install prints it, and that wants a cluster: so a
-        copy of the chart has the notes in an object."""
-        values = chart.CHART / "ci" / f"{name}-values.yaml"
-        with tempfile.TemporaryDirectory() as directory:
-            copy = shutil.copytree(chart.CHART, Path(directory, "chart"))
-            text = (copy / "templates" / "NOTES.txt").read_text()
-            template = copy / "templates" / "notes.yaml"
-            template.write_text('{{ define "notes" }}' + text + '{{ end }}notes: {{ include "notes" . | quote }}\n')
-            where = ["--namespace", "registry", "--kube-version", chart.KUBERNETES, "-s", "templates/notes.yaml"]
-            rendered = succeed(tool("helm"), "template", "rowcount", copy, *where, "-f", values)
-        return yaml.safe_load(rendered)["notes"]
+        return chart.notes(chart.CHART / "ci" / f"{name}-values.yaml")
 
     def test_plaintext_is_called_in_plaintext(self):
         notes = self.notes("minimal")

@@ -1,5 +1,6 @@
 """The program starts with what the chart renders, serves, and answers the rendered probes and `helm test`."""
 
+import json
 import re
 import unittest
 
@@ -7,7 +8,7 @@ import chart
 import settings
 from instance import Instance
 from servers import Servers, eventually
-from tools import binary, run
+from tools import binary, run, tool
 
 # What a values file needs to find the servers of this test instead of its own.
 SERVERS = {
@@ -92,6 +93,10 @@ class Start(unittest.TestCase):
                 row = f'registry_database_rows{{query_name="{query}"}} 7\n'
                 eventually("the count is scraped", lambda: row in instance.page())
                 self.assertEqual(instance.counts()[query], 7)
+                self.assertIn(row, instance.noted("curl"))
+                tool("grpcurl")
+                answer = json.loads(instance.noted("grpcurl"))
+                self.assertIn(query, {count["queryName"] for count in answer["rowCounts"]})
                 started.add(name)
         print("started:", ", ".join(sorted(started)))
         self.assertLessEqual({"minimal", "single", "monitoring", "networkpolicy"}, started)
