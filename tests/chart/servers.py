@@ -52,7 +52,8 @@ class Servers:
             make_certificates(self.directory)
             # Where the commands of the notes look for them.
             shutil.copy(self.directory / "ca.crt", self.directory / "http-ca.crt")
-            (self.directory / "proto").symlink_to(ROOT / "proto")
+            for name in ("proto", "third_party"):
+                (self.directory / name).symlink_to(ROOT / name)
             self.start_postgres()
             self.start_redis()
         except BaseException:

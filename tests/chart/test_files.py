@@ -109,7 +109,7 @@ class Notes(unittest.TestCase):
         self.assertIn("-cert client.crt -key client.key", notes)
         self.assertIn('-H "authorization: Bearer $TOKEN"', notes)
         self.assertIn("get secret rowcount-tokens -o go-template='{{index .data \"prometheus\" | base64decode}}'", notes)
-        self.assertIn("-import-path proto -proto rowcount/v1/row_count_service.proto", notes, "reflection is off")
+        self.assertIn("-import-path proto -import-path third_party -proto rowcount/v1/row_count_service.proto", notes, "reflection is off")
 
     def test_every_value_file_has_notes_without_gaps(self):
         for values in chart.CI:

@@ -21,12 +21,11 @@ def tool(name, hint="make tools"):
 
 
 def binary():
-    """Our own program, as cargo built it last."""
-    for profile in [os.environ.get("ROWCOUNT_PROFILE", "debug"), "debug", "release"]:
-        path = ROOT / "target" / profile / "rowcount"
-        if path.exists():
-            return str(path)
-    return missing("target/debug/rowcount is missing: run `cargo build`")
+    """Our own program: ROWCOUNT_BINARY, or what cargo built last."""
+    path = Path(os.environ.get("ROWCOUNT_BINARY", ROOT / "target" / "debug" / "rowcount"))
+    if path.exists():
+        return str(path)
+    return missing(f"{path} is missing: run `cargo build`")
 
 
 def missing(message):
