@@ -3,6 +3,7 @@
 import glob
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -17,11 +18,20 @@ PASSWORD = "of:postgres/und%more"
 REDIS_PASSWORD = "of-redis"
 
 
+# Below the kernel's own range, so that no outgoing connection takes one between the look and the use.
+PORTS = random.sample(range(10000, 30000), 20000)
+
+
 def free_port():
-    """A port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that nobody listens on now, and that was not given before."""
+    while True:
+        port = PORTS.pop()
+        with socket.socket() as listener:
+            try:
+                listener.bind(("0.0.0.0", port))
+                return port
+            except OSError:
+                continue
 
 
 def eventually(what, look):
