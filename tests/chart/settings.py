@@ -37,6 +37,7 @@ NOT_YET = {
     "redis.cache.sentinelusername",
     "redis.cache.sentinelpasswordfile",
     "rates.prometheus.url",
+    "rates.prometheus.tokenfile",
     "rates.prometheus.username",
     "rates.prometheus.passwordfile",
     "rates.prometheus.tenant",

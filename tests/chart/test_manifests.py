@@ -24,7 +24,7 @@ class Manifests(unittest.TestCase):
 
     def test_every_feature_has_its_values(self):
         features = {chart.name(values) for values in chart.CI}
-        wanted = {"minimal", "tls", "mtls-tokens", "sentinel", "cluster", "monitoring", "networkpolicy", "everything"}
+        wanted = {"minimal", "tls", "mtls-tokens", "sentinel", "cluster", "monitoring", "rates", "networkpolicy", "everything"}
         self.assertLessEqual(wanted, features)
 
     def test_the_chart_has_nothing_that_lint_would_tell(self):

@@ -53,7 +53,7 @@ class Settings(unittest.TestCase):
         # What has another name in the values: ports, and paths of mounted files.
         other = {path for path in rendered if path not in reached and path not in settings.RECORDS}
         unlike = {path for path in other if not (path.endswith(".addr") or str(rendered[path]).startswith("/etc/rowcount/"))}
-        self.assertEqual(unlike, {"grpc.tls.clientcas", "http.tls.clientcas"} | ({"rates.prometheus.tokenfile"}))
+        self.assertEqual(unlike, {"grpc.tls.clientcas", "http.tls.clientcas", "rates.prometheus.tokenfile"})
         self.assertEqual(rendered["grpc.addr"], "0.0.0.0:50052")
         self.assertEqual(rendered["http.addr"], "0.0.0.0:9465")
 

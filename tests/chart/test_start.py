@@ -15,6 +15,7 @@ SERVERS = {
     "minimal": [],
     "single": ['database.user="trusted"'],
     "monitoring": ['tracing.endpoint=""'],
+    "rates": [],
     "networkpolicy": ['tracing.endpoint=""'],
     "tls": ["redis.cache.addr=[\"localhost:{redis_tls}\"]"],
     "mtls-tokens": ['database.user="certified"', "grpc.tls.allowedNames=[]"],
