@@ -9,7 +9,8 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 rm -rf "$directory/context" "$directory/rowcount.tar"
 mkdir -p "$directory/context"
 deploy/rootfs.sh "$binary" "$directory/context/rootfs"
-sed -n '/^FROM scratch/,$p' Dockerfile | sed 's|^COPY --from=build /rootfs/ /|COPY rootfs/ /|' > "$directory/context/Dockerfile"
+sed -n '/^FROM scratch/,$p' Dockerfile | sed 's|^COPY --from=build /rootfs/ /|COPY rootfs/ /|' \
+  > "$directory/context/Dockerfile"
 
 # Storage of its own, and no driver that needs the kernel's help. Docker's format, since OCI's knows no HEALTHCHECK.
 buildah=(buildah --storage-driver vfs --root "$directory/storage" --runroot "$directory/run")

@@ -69,8 +69,6 @@ def mounted_files(documents):
                 yield item["path"], kind
 
 
-
-
 def notes(values, sets=()):
     """What Helm prints after an install of these values. Only an install prints it, and that wants a cluster: so a copy of
     the chart has the notes in an object."""

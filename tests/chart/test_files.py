@@ -35,7 +35,15 @@ class Generated(unittest.TestCase):
         self.assertNotIn("helm.sh", text)
         self.assertNotIn("managed-by", text)
         kinds = [document["kind"] for document in yaml.safe_load_all(text)]
-        wanted = ["ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service", "Service", "ServiceAccount"]
+        wanted = [
+            "ConfigMap",
+            "Deployment",
+            "NetworkPolicy",
+            "PodDisruptionBudget",
+            "Service",
+            "Service",
+            "ServiceAccount",
+        ]
         self.assertEqual(sorted(kinds), wanted)
 
     def test_the_chart_is_of_the_crate(self):
@@ -101,15 +109,25 @@ class Notes(unittest.TestCase):
     def test_tls_is_called_by_the_name_of_the_certificate(self):
         notes = self.notes("tls")
         self.assertIn("grpcurl -cacert ca.crt -authority rowcount.registry.svc 127.0.0.1:50051", notes)
-        self.assertIn("--resolve rowcount.registry.svc:9464:127.0.0.1 https://rowcount.registry.svc:9464/metrics", notes)
-        self.assertIn("get secret rowcount-tls -o go-template='{{index .data \"ca.crt\" | base64decode}}' > ca.crt", notes)
+        self.assertIn(
+            "--resolve rowcount.registry.svc:9464:127.0.0.1 https://rowcount.registry.svc:9464/metrics", notes
+        )
+        self.assertIn(
+            "get secret rowcount-tls -o go-template='{{index .data \"ca.crt\" | base64decode}}' > ca.crt", notes
+        )
 
     def test_certificates_and_tokens_are_shown(self):
         notes = self.notes("mtls-tokens")
         self.assertIn("-cert client.crt -key client.key", notes)
         self.assertIn('-H "authorization: Bearer $TOKEN"', notes)
-        self.assertIn("get secret rowcount-tokens -o go-template='{{index .data \"prometheus\" | base64decode}}'", notes)
-        self.assertIn("-import-path proto -import-path third_party -proto rowcount/v1/row_count_service.proto", notes, "reflection is off")
+        self.assertIn(
+            "get secret rowcount-tokens -o go-template='{{index .data \"prometheus\" | base64decode}}'", notes
+        )
+        self.assertIn(
+            "-import-path proto -import-path third_party -proto rowcount/v1/row_count_service.proto",
+            notes,
+            "reflection is off",
+        )
 
     def test_every_value_file_has_notes_without_gaps(self):
         for values in chart.CI:

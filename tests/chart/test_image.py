@@ -105,7 +105,7 @@ class Image(unittest.TestCase):
         names = NameServer("postgres.test", "127.53.0.1")
         self.addCleanup(names.stop)
         (self.root / "etc" / "resolv.conf").write_text("nameserver 127.53.0.1\noptions timeout:1 attempts:2\n")
-        sets = [f'database.port={servers.ports["postgres"]}', 'database.host="postgres.test"']
+        sets = [f"database.port={servers.ports['postgres']}", 'database.host="postgres.test"']
         sets.append(f'redis.cache.addr=["127.0.0.1:{servers.ports["redis"]}"]')
         enter = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", ENTER.format(uid=UID), "sh", self.root]
         instance = Instance(servers, chart.MINIMAL, sets, enter)

@@ -24,7 +24,17 @@ class Manifests(unittest.TestCase):
 
     def test_every_feature_has_its_values(self):
         features = {chart.name(values) for values in chart.CI}
-        wanted = {"minimal", "tls", "mtls-tokens", "sentinel", "cluster", "monitoring", "rates", "networkpolicy", "everything"}
+        wanted = {
+            "minimal",
+            "tls",
+            "mtls-tokens",
+            "sentinel",
+            "cluster",
+            "monitoring",
+            "rates",
+            "networkpolicy",
+            "everything",
+        }
         self.assertLessEqual(wanted, features)
 
     def test_the_chart_has_nothing_that_lint_would_tell(self):
@@ -97,7 +107,9 @@ class Manifests(unittest.TestCase):
 
     def test_two_releases_share_no_lease(self):
         fleets = {
-            yaml.safe_load(chart.configuration(chart.objects(chart.MINIMAL, release=release, namespace=namespace)))["cluster"]
+            yaml.safe_load(chart.configuration(chart.objects(chart.MINIMAL, release=release, namespace=namespace)))[
+                "cluster"
+            ]
             for release, namespace in [("a", "x"), ("b", "x"), ("a", "y"), ("b", "y")]
         }
         self.assertEqual(len(fleets), 4)

@@ -98,7 +98,10 @@ class Refusals(unittest.TestCase):
         self.assertEqual(self.problems('redis.cache.addr=["a:1","b:1"]', "redis.cache.db=1"), [told])
 
     def test_plaintext_that_nobody_allowed(self):
-        told = [f"{port}.tls.existingSecret: is not set; set it, or insecure: true to allow plaintext" for port in ("grpc", "http")]
+        told = [
+            f"{port}.tls.existingSecret: is not set; set it, or insecure: true to allow plaintext"
+            for port in ("grpc", "http")
+        ]
         self.assertEqual(self.problems("insecure=false"), told)
 
     def test_certificates_of_clients_without_tls(self):
@@ -145,7 +148,9 @@ class Refusals(unittest.TestCase):
         self.assertEqual(self.problems("podDisruptionBudget.minAvailable=1"), [told])
 
     def test_every_problem_is_told_at_once(self):
-        told = self.problems('database.metrics.leaseDuration="1s"', "redis.cache.addr=[]", "http.port=50051", "insecure=false")
+        told = self.problems(
+            'database.metrics.leaseDuration="1s"', "redis.cache.addr=[]", "http.port=50051", "insecure=false"
+        )
         self.assertEqual(len(told), 5, told)
 
 

@@ -52,7 +52,9 @@ class Settings(unittest.TestCase):
                 reached.add(setting)
         # What has another name in the values: ports, and paths of mounted files.
         other = {path for path in rendered if path not in reached and path not in settings.RECORDS}
-        unlike = {path for path in other if not (path.endswith(".addr") or str(rendered[path]).startswith("/etc/rowcount/"))}
+        unlike = {
+            path for path in other if not (path.endswith(".addr") or str(rendered[path]).startswith("/etc/rowcount/"))
+        }
         self.assertEqual(unlike, {"grpc.tls.clientcas", "http.tls.clientcas", "rates.prometheus.tokenfile"})
         self.assertEqual(rendered["grpc.addr"], "0.0.0.0:50052")
         self.assertEqual(rendered["http.addr"], "0.0.0.0:9465")
@@ -70,7 +72,10 @@ class Settings(unittest.TestCase):
         rendered = yaml.safe_load(chart.configuration(chart.objects(EVERYTHING)))
         self.assertEqual(rendered["queries"], given["queries"])
         self.assertEqual(rendered["rates"]["costs"], given["rates"]["costs"])
-        tokens = [{"name": t["name"], "role": t["role"], "tokenfile": f"/etc/rowcount/tokens/{t['name']}"} for t in given["auth"]["tokens"]]
+        tokens = [
+            {"name": t["name"], "role": t["role"], "tokenfile": f"/etc/rowcount/tokens/{t['name']}"}
+            for t in given["auth"]["tokens"]
+        ]
         self.assertEqual(rendered["auth"]["tokens"], tokens)
 
     def test_a_large_number_stays_a_number(self):

@@ -17,7 +17,7 @@ SERVERS = {
     "monitoring": ['tracing.endpoint=""'],
     "rates": [],
     "networkpolicy": ['tracing.endpoint=""'],
-    "tls": ["redis.cache.addr=[\"localhost:{redis_tls}\"]"],
+    "tls": ['redis.cache.addr=["localhost:{redis_tls}"]'],
     "mtls-tokens": ['database.user="certified"', "grpc.tls.allowedNames=[]"],
     "everything": [
         'database.user="certified"',
@@ -47,7 +47,7 @@ class Start(unittest.TestCase):
     def instance(self, values, *sets):
         """An instance that is not started."""
         ports = self.servers.ports
-        given = [f'database.port={ports["postgres"]}', f'redis.cache.addr=["localhost:{ports["redis"]}"]']
+        given = [f"database.port={ports['postgres']}", f'redis.cache.addr=["localhost:{ports["redis"]}"]']
         if chart.name(values) == "single":
             given.pop()
         if "database:\n  url:" not in values.read_text():
