@@ -204,6 +204,38 @@ pub struct CollectionConfig {
     pub queries: Vec<Query>,
 }
 
+/// How to reach the Prometheus that scrapes the registry.
+#[derive(Clone, Debug)]
+pub struct PrometheusConfig {
+    /// Base URL, http or https.
+    pub url: String,
+    /// Bearer token.
+    pub token: Option<Secret>,
+    /// User of basic authentication.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// Value of the tenant header.
+    pub tenant: Option<String>,
+    /// Of a query.
+    pub timeout: Duration,
+    /// TLS.
+    pub tls: PrometheusTls,
+}
+
+/// TLS towards Prometheus.
+#[derive(Clone, Debug, Default)]
+pub struct PrometheusTls {
+    /// Certificate authorities, PEM; the system's when `None`.
+    pub ca: Option<PathBuf>,
+    /// Client certificate, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure: bool,
+}
+
 /// Logging.
 #[derive(Clone, Copy, Debug)]
 pub struct LogConfig {

@@ -28,6 +28,7 @@ pub mod health;
 mod kept;
 mod layer;
 pub mod lease;
+pub mod rates;
 pub mod row_count_service;
 mod status;
 pub mod streams;

@@ -9,11 +9,13 @@ pub mod ceiling;
 pub mod costs;
 pub mod csv;
 pub mod estimate;
+pub mod estimator;
 pub mod expression;
 pub mod handler;
 pub mod model;
 pub mod operation;
 pub mod parameters;
+pub mod prometheus;
 pub mod request;
 pub mod units;
 
@@ -37,7 +39,7 @@ impl Invalid {
 }
 
 /// `number`, when it can be a rate, a count or a share.
-fn non_negative(field: &str, number: f64) -> Result<f64, Invalid> {
+pub fn non_negative(field: &str, number: f64) -> Result<f64, Invalid> {
     if number.is_finite() && number >= 0.0 {
         Ok(number)
     } else {

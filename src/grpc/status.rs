@@ -10,6 +10,7 @@ use tracing::debug;
 use crate::{
     board,
     failure::{Failure, FailureReason},
+    rates::Invalid,
 };
 
 /// Of every `ErrorInfo`.
@@ -24,6 +25,22 @@ pub fn invalid_field(field: &str, problem: impl Display) -> Status {
     let mut details = with_reason("INVALID_FIELD", [("field", field.to_owned())]);
     details.add_bad_request_violation(field, problem.to_string());
     Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// The same, of an estimate's question.
+pub fn of_invalid(error: &Invalid) -> Status {
+    invalid_field(&error.field, &error.problem)
+}
+
+/// A question for a Prometheus that is not configured.
+pub fn no_prometheus(error: &impl Display) -> Status {
+    let details = with_reason("PROMETHEUS_NOT_CONFIGURED", []);
+    Status::with_error_details(Code::FailedPrecondition, error.to_string(), details)
+}
+
+/// Prometheus did not answer, or not with rates.
+pub fn prometheus_failed(error: &impl Display) -> Status {
+    unavailable("PROMETHEUS_UNAVAILABLE", &error.to_string())
 }
 
 /// Names that no query has.

@@ -36,6 +36,7 @@ pub struct CostOverride {
 /// What requests cost, in numbers.
 #[derive(Clone, Debug)]
 pub struct Costs {
+    is_overridden: bool,
     rows: Vec<Row>,
     /// Places in `rows`.
     by_pair: HashMap<Pair, Vec<usize>>,
@@ -89,7 +90,12 @@ impl Costs {
         }
         settle(&mut costs, &by_pair, &parameters.shares)?;
         let rows = costs.into_iter().map(|cost| Row::new(cost, parameters)).collect::<Result<_, _>>()?;
-        Ok(Self { rows, by_pair })
+        Ok(Self { is_overridden: !overrides.is_empty(), rows, by_pair })
+    }
+
+    /// Whether anything differs from the model.
+    pub fn is_overridden(&self) -> bool {
+        self.is_overridden
     }
 
     /// Every kind, in the order of the model.

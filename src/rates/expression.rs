@@ -48,7 +48,8 @@ impl Expression {
         self.constant + self.layers * sizes.layers + self.children * sizes.children + self.tags * sizes.tags
     }
 
-    fn is_constant(&self) -> bool {
+    /// Whether it depends on no size.
+    pub fn is_constant(&self) -> bool {
         *self == Self::constant(self.constant)
     }
 

@@ -1,0 +1,100 @@
+//! From a question to its answer: where the rates come from, what a request costs, what follows.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    Invalid,
+    ceiling::Outlook,
+    costs::{CostOverride, Costs},
+    estimate::{Estimate, Growth},
+    model::ModelName,
+    parameters::Parameters,
+    prometheus::{self, Prometheus},
+    request::RequestRate,
+};
+
+/// Answers questions. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Estimator {
+    /// The Prometheus of the configuration; nobody who asks can name another.
+    pub prometheus: Option<Prometheus>,
+    /// Overrides of the configuration: they come before those of a question.
+    pub overrides: Vec<CostOverride>,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Where the request rates come from.
+    pub source: Source,
+    /// What requests cost.
+    pub model: ModelName,
+    /// What the labels do not tell.
+    pub parameters: Parameters,
+    /// Parts of the model that are replaced.
+    pub overrides: Vec<CostOverride>,
+    /// What the rates are multiplied with.
+    pub growth: Growth,
+    /// How they grow later.
+    pub outlook: Outlook,
+}
+
+/// Where request rates come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The Prometheus of the configuration.
+    Prometheus(prometheus::Query),
+    /// Whoever asks; each is finite and not negative.
+    Given(Vec<RequestRate>),
+}
+
+/// What is answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The estimate.
+    pub estimate: Estimate,
+    /// What it was made with, shares included.
+    pub costs: Costs,
+    /// The expression that was asked; `None` for given rates.
+    pub promql: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The question cannot be.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The question is for a Prometheus, and none is configured.
+    #[error("no Prometheus is configured: set rates.prometheus.url, or give the request rates")]
+    NoPrometheus,
+    /// It did not answer, or not with rates.
+    #[error(transparent)]
+    Prometheus(#[from] prometheus::Error),
+}
+
+// === impl Estimator ===
+
+impl Estimator {
+    /// Answers `question`; asks Prometheus only when the rest of it is sound.
+    pub async fn answer(&self, question: &Question) -> Result<Answer, Error> {
+        let Question { source, model, parameters, overrides, growth, outlook } = question;
+        let overrides: Vec<CostOverride> = self.overrides.iter().chain(overrides).cloned().collect();
+        let costs = Costs::new(model.model(), parameters, &overrides)?;
+        let (rates, promql, mut warnings) = match source {
+            Source::Given(rates) => (rates.clone(), None, Vec::new()),
+            Source::Prometheus(query) => {
+                let prometheus = self.prometheus.as_ref().ok_or(Error::NoPrometheus)?;
+                let observed = prometheus.request_rates(query).await?;
+                (observed.rates, Some(observed.promql), observed.warnings)
+            }
+        };
+        let mut estimate = Estimate::new(&rates, &costs, *growth, outlook, SystemTime::now());
+        warnings.append(&mut estimate.warnings);
+        estimate.warnings = warnings;
+        Ok(Answer { estimate, costs, promql })
+    }
+}
+
+/// The range of rate() when none is asked for: that of the published estimate.
+pub const DEFAULT_WINDOW: Duration = Duration::from_secs(48 * 3600);
