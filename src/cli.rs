@@ -27,6 +27,7 @@ mod lease;
 mod manual;
 mod output;
 mod queries;
+mod rates;
 mod service;
 mod table;
 mod text;
@@ -65,6 +66,8 @@ enum Command {
     Collections(collections::CollectionsArgs),
     /// Make the holder give the lease up, for maintenance
     Resign(lease::ResignArgs),
+    /// Estimate what a registry's request load asks of its database
+    Rates(rates::RatesArgs),
     /// Exit 0 when the server is serving; for probes
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print a completion script
@@ -97,6 +100,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Trigger(args) => trigger::run(args).await?,
         Command::Collections(args) => collections::run(args).await?,
         Command::Resign(args) => lease::resign(args).await?,
+        Command::Rates(args) => rates::run(args).await?,
         Command::Healthcheck(args) => healthcheck::run(args).await?,
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man => manual::man()?,
