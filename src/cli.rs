@@ -67,6 +67,10 @@ enum Command {
     /// Make the holder give the lease up, for maintenance
     Resign(lease::ResignArgs),
     /// Estimate what a registry's request load asks of its database
+    ///
+    /// The request rates come from a file (--from) or from a Prometheus (--prometheus), and no server is needed; or
+    /// from the Prometheus that a server is configured with. --from and --server together have the rates of the file
+    /// estimated by that server, with the costs of its configuration.
     Rates(rates::RatesArgs),
     /// Exit 0 when the server is serving; for probes
     Healthcheck(healthcheck::HealthcheckArgs),

@@ -49,11 +49,14 @@ impl Output {
         self.format == Format::Table
     }
 
-    /// Writes whole lines.
+    /// Writes whole lines, at once: an answer may have a hundred thousand.
     pub fn lines(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), WriteError> {
+        let mut text = String::new();
         for line in lines {
-            writeln!(self.stdout, "{line}")?;
+            text += &line;
+            text.push('\n');
         }
+        self.stdout.write_all(text.as_bytes())?;
         Ok(self.stdout.flush()?)
     }
 

@@ -30,7 +30,7 @@ mod validate;
 
 /// Arguments of `rates`.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct RatesArgs {
     #[command(subcommand)]
     command: Option<Command>,

@@ -40,11 +40,8 @@ const HEADER: [&str; 18] = [
 /// All of it.
 pub fn lines(estimated: &Estimated) -> anyhow::Result<Vec<String>> {
     let response = &estimated.response;
-    let mut lines: Vec<String> = inputs::lines(estimated)
-        .into_iter()
-        .map(|(name, value)| format!("# {name}: {}", text::one_line(&value)).replace("# : ", "# "))
-        .collect();
-    lines.extend(response.warnings.iter().map(|warning| format!("# warning: {}", text::one_line(warning))));
+    let mut above = inputs::lines(estimated);
+    above.extend(response.warnings.iter().map(|warning| ("warning", warning.clone())));
     let mut rows = vec![HEADER.map(str::to_owned).to_vec()];
     for estimate in &response.estimates {
         let labels = labels(estimate.request_rate.as_ref());
@@ -66,8 +63,15 @@ pub fn lines(estimated: &Estimated) -> anyhow::Result<Vec<String>> {
     for ahead in &response.projections {
         rows.extend(sums("projection", &ahead.months.to_string(), &ahead.totals));
     }
-    lines.extend(table(&rows)?);
-    Ok(lines)
+    Ok(comments(&above).chain(table(&rows)?).collect())
+}
+
+/// Names and values above a table; a name of nothing goes on with the one before.
+pub fn comments(lines: &[(&str, String)]) -> impl Iterator<Item = String> {
+    lines.iter().map(|(name, value)| match *name {
+        "" => format!("# {}", text::one_line(value)),
+        name => format!("# {name}: {}", text::one_line(value)),
+    })
 }
 
 /// Rows as lines.

@@ -50,7 +50,7 @@ pub async fn run(args: ModelArgs) -> anyhow::Result<()> {
     match format {
         Format::Table => Ok(output.lines(table(&name, &answer))?),
         Format::Markdown => Ok(output.lines(markdown(&name, &answer))?),
-        Format::Csv => Ok(output.lines(rows(&answer)?)?),
+        Format::Csv => Ok(output.lines(rows(&name, &answer)?)?),
         Format::Json => output.object(&answer),
     }
 }
@@ -75,7 +75,7 @@ fn markdown(name: &str, answer: &GetCostModelResponse) -> Vec<String> {
     document.into_lines()
 }
 
-fn rows(answer: &GetCostModelResponse) -> anyhow::Result<Vec<String>> {
+fn rows(name: &str, answer: &GetCostModelResponse) -> anyhow::Result<Vec<String>> {
     let numbers = |cost: &RequestCost| {
         let RequestCost { select_count, insert_count, update_count, delete_count, share, .. } = *cost;
         [share, select_count, insert_count, update_count, delete_count].map(|number| number.to_string())
@@ -86,7 +86,8 @@ fn rows(answer: &GetCostModelResponse) -> anyhow::Result<Vec<String>> {
         [&labels[..], &numbers(cost), &[note.clone()]].concat()
     };
     let header = HEADER.map(str::to_lowercase).to_vec();
-    csv::table(&std::iter::once(header).chain(answer.costs.iter().map(row)).collect::<Vec<_>>())
+    let rows: Vec<_> = std::iter::once(header).chain(answer.costs.iter().map(row)).collect();
+    Ok(csv::comments(&about(name, answer)).chain(csv::table(&rows)?).collect())
 }
 
 fn cells(cost: &RequestCost) -> Vec<String> {

@@ -219,3 +219,65 @@ fn bounds(one: &OperationRate) -> Option<String> {
 fn known(number: Option<f64>) -> String {
     number.map_or(text::NONE.to_owned(), rate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cli::rates::{answerer::Answerer, file},
+        proto::v1::EstimateRatesRequest,
+    };
+
+    async fn told(request: EstimateRatesRequest) -> Vec<String> {
+        let response = Answerer::alone().estimate(request).await.unwrap();
+        let lines = lines(&Estimated { response, source: "x".to_owned() });
+        lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_range_and_a_peak_have_columns_only_where_there_are_some() {
+        let text = "handler,method,requests_per_second\nmanifest,GET,20000\ntag,DELETE,0.1\n";
+        let told = told(file::parse(text.as_bytes(), false).unwrap()).await;
+        assert_eq!(
+            told[..4],
+            [
+                "HANDLER   METHOD  REQUESTS/S  SELECT/S  INSERT/S  UPDATE/S  DELETE/S  TOTAL/S",
+                "manifest  GET         20,000    40,000         0         0         0   40,000",
+                "tag       DELETE        0.10      0.30         0         0      0.10     0.40",
+                "Total                 20,000    40,000         0         0      0.10   40,000",
+            ]
+        );
+        assert_eq!(
+            told[5],
+            "OPERATION  A SECOND   A MINUTE      AN HOUR          A DAY          A WEEK          A MONTH             A YEAR"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_known_beside_the_mean_is_told() {
+        let request = file::parse(include_bytes!("../../../examples/rates.json"), true).unwrap();
+        let told = told(request).await;
+        let has = |start: &str| assert!(told.iter().any(|line| line.starts_with(start)), "{start:?} in {told:#?}");
+        has("/v2/{name}/manifests/{reference}  put              2     6        66     12..80        16      0..20 ");
+        has("Total                                            221   628       286   231..309        26     10..35 ");
+        has("SELECT          286   231..309   821    17,134 ");
+        has("Inside triggers and foreign-key checks, in no sum above:");
+        has("Unmapped, 0.09 % of the requests: no cost is known of");
+        has("/gitlab/v1/import/{name}/  put     202         0.20");
+        has("          24       581        53         4         0      637    490..703");
+        has("used now   31.33 % (313 operations/s)");
+        has("assumed     warm cache; L = 8 ");
+        has("            put /v2/{name}/manifests/{reference} 201: new image by tag 70 %, ");
+        has("growth      every request rate x 1; 3 % a month from now on");
+    }
+
+    #[tokio::test]
+    async fn warnings_stand_at_the_end() {
+        let text = "handler,method,requests_per_second\nblob,GET,1\n";
+        let told = told(file::parse(text.as_bytes(), false).unwrap()).await;
+        assert_eq!(
+            told[told.len() - 2..],
+            ["", "warning: no code is given for GET blob: each code of success counts alike"]
+        );
+    }
+}

@@ -111,8 +111,7 @@ fn rows(answer: &ValidateRatesResponse) -> anyhow::Result<Vec<String>> {
         [&[name(comparison).to_lowercase()][..], &rates, &[ratio]].concat()
     };
     let rows = std::iter::once(header.map(str::to_owned).to_vec()).chain(answer.comparisons.iter().map(row));
-    let above = about(answer).into_iter().map(|(name, value)| format!("# {name}: {}", text::one_line(&value)));
-    Ok(above.chain(csv::table(&rows.collect::<Vec<_>>())?).collect())
+    Ok(csv::comments(&about(answer)).chain(csv::table(&rows.collect::<Vec<_>>())?).collect())
 }
 
 fn cells(comparison: &RateComparison) -> Vec<String> {
