@@ -16,6 +16,7 @@ mod handover;
 mod memory;
 mod monitor;
 mod process;
+mod rates;
 mod report;
 mod scrapes;
 mod start;
@@ -24,13 +25,14 @@ mod steady;
 
 type Section = fn(Report) -> Pin<Box<dyn Future<Output = Report>>>;
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 7] = [
     ("start", |report| Box::pin(start::measure(report))),
     ("memory", |report| Box::pin(memory::measure(report))),
     ("calls", |report| Box::pin(calls::measure(report))),
     ("scrapes", |report| Box::pin(scrapes::measure(report))),
     ("handover", |report| Box::pin(handover::measure(report))),
     ("commands", |report| Box::pin(commands::measure(report))),
+    ("rates", |report| Box::pin(rates::measure(report))),
 ];
 
 #[tokio::main]
