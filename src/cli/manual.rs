@@ -30,7 +30,8 @@ pub fn man() -> Result<(), WriteError> {
 /// A command, then those within it.
 fn render(command: &Command, pages: &mut Vec<u8>) -> io::Result<()> {
     Man::new(command.clone()).render(pages)?;
-    command.get_subcommands().try_for_each(|command| render(command, pages))
+    let mut shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.try_for_each(|command| render(command, pages))
 }
 
 fn print(text: &[u8]) -> Result<(), WriteError> {
