@@ -24,6 +24,7 @@ pub mod board;
 
 pub mod counting;
 pub mod lease;
+pub mod rates;
 
 pub mod collector;
 
