@@ -244,7 +244,8 @@ fn young(covered: &Covered, rates: &[RequestRate]) -> Option<String> {
     let window = coverage::rounded(covered.window);
     (!young.is_empty()).then(|| {
         format!(
-            "first seen within the {window} of the window, over which their rates are means all the same: {named}{more}"
+            "some pairs are younger than the window of {window}, over which their rates are means all the same: \
+             {named}{more}"
         )
     })
 }
@@ -298,8 +299,8 @@ mod tests {
             (1..8).map(|n| age(&format!("h{n}"), "get", Duration::from_secs(1900))).collect();
         ages.extend([age("h0", "GET", window), age("h0", "get", Duration::ZERO)]);
         let covered = Covered { window, ends: Vec::new(), ages, slack: Duration::from_secs(600) };
-        let want = "first seen within the 48h of the window, over which their rates are means all the same: GET h7 (31m), \
-                    GET h6 (31m), GET h5 (31m), GET h4 (31m), GET h3 (31m) and 2 more";
+        let want = "some pairs are younger than the window of 48h, over which their rates are means all the same: \
+                    GET h7 (31m), GET h6 (31m), GET h5 (31m), GET h4 (31m), GET h3 (31m) and 2 more";
         assert_eq!(young(&covered, &rates).as_deref(), Some(want));
         assert_eq!(young(&covered, &rates[..1]), None);
     }

@@ -134,8 +134,10 @@ fn authorized(config: &PrometheusConfig, mut request: RequestBuilder) -> Result<
     let PrometheusConfig { token, username, password, tenant, url: _, timeout: _, tls: _ } = config;
     if let Some(token) = token {
         const TOKEN: &str = "rates.prometheus.token";
-        let wrong = |_| Cause::Setting { setting: TOKEN, why: "want one line of visible ASCII characters".to_owned() };
-        let mut value = HeaderValue::try_from(format!("Bearer {}", read(TOKEN, token)?)).map_err(wrong)?;
+        let token = Some(read(TOKEN, token)?).filter(|token| !token.is_empty());
+        let value = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
+        let wrong = || Cause::Setting { setting: TOKEN, why: "want one line of visible ASCII characters".to_owned() };
+        let mut value = value.ok_or_else(wrong)?;
         value.set_sensitive(true);
         request = request.header(AUTHORIZATION, value);
     }

@@ -158,15 +158,23 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// An error of I/O hides the one that it was made of from `source`.
+/// An error of I/O hides the one that it was made of from `source`, and may be made of another one of I/O.
 fn as_tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    error.downcast_ref().or_else(|| inner?.downcast_ref())
+    error.downcast_ref().or_else(|| as_tls(inner?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_tls_is_found_in_errors_of_io() {
+        let tls = rustls::Error::HandshakeNotComplete;
+        let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls.clone()));
+        assert_eq!(as_tls(&wrapped), Some(&tls));
+        assert_eq!(as_tls(&io::Error::other("reset")), None);
+    }
 
     #[test]
     fn what_others_wrote_is_cut_to_one_short_line() {
