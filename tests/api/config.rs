@@ -7,6 +7,7 @@ use rowcount::{
     query::{Method, Query, Source},
 };
 
+mod rates;
 mod refusals;
 
 /// What a configuration needs at least.
@@ -276,8 +277,10 @@ fn the_registrys_variables_count_only_beside_its_file() {
 
 #[test]
 fn no_secret_is_ever_shown() {
-    let given = Given::minimum()
-        .file("database: {password: hunter2}\nredis: {cache: {addr: \"redis:6379\", passwordfile: /run/redis}}\n");
+    let given = Given::minimum().file(
+        "database: {password: hunter2}\nredis: {cache: {addr: \"redis:6379\", passwordfile: /run/redis}}\nrates: \
+             {prometheus: {url: \"http://p\", token: hunter2}}\n",
+    );
     let loaded = given.loaded();
     let shown = format!("{loaded:?}\n{}", loaded.render());
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -294,7 +297,10 @@ fn no_secret_is_ever_shown() {
         "database: {password: \"hunter2}",
         "redis: {cache: {addr: \"redis://:hunter2@h:6379\"}}",
         "redis: {cache: {sentinelpassword: hunter2}}",
-        "rates: {prometheus: {token: hunter2}}",
+        "rates: {prometheus: {url: \"http://u:hunter2@h\"}}",
+        "rates: {prometheus: {url: \"http://h/?token=hunter2\"}}",
+        "rates: {prometheus: {url: \"http://h\", token: hunter2, username: a}}",
+        "rates: {prometheus: {url: \"http://h\", password: hunter2}}",
         "tracing: {endpoint: \"http://u:hunter2@h\"}",
     ];
     for file in wrong {

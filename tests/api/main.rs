@@ -17,6 +17,7 @@ mod lease;
 mod lease_protocol;
 mod ops;
 mod outages;
+mod prometheus;
 mod secrets;
 mod shutdown;
 mod streams;

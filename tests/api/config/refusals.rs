@@ -124,6 +124,42 @@ fn each_wrong_value_is_refused_by_its_path_and_place() {
         ),
         ("rates: {costs: [{method: get}]}", "rates.costs: not available yet; leave it out (file rowcount.yaml:1)"),
         (
+            "rates: {prometheus: {url: \"prometheus:9090\"}}",
+            "rates.prometheus.url: want http://host:port or https://host:port, with a path if need be, without a user, a \
+             query or a fragment (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {prometheus: {url: \"http://prometheus:9090?tenant=a\"}}",
+            "rates.prometheus.url: want http://host:port or https://host:port, with a path if need be, without a user, a \
+             query or a fragment (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {prometheus: {url: \"http://p\", tokenfile: a, username: b}}",
+            "rates.prometheus.token: give rates.prometheus.tokenfile (file rowcount.yaml:1) or rates.prometheus.username \
+             (file rowcount.yaml:1), not both",
+        ),
+        (
+            "rates: {prometheus: {url: \"http://p\", password: a}}",
+            "rates.prometheus.username: is not set, but rates.prometheus.password (file rowcount.yaml:1) is",
+        ),
+        (
+            "rates: {prometheus: {url: \"http://p\", tenant: \" a\"}}",
+            "rates.prometheus.tenant: \" a\" is no header's value; want printable ASCII characters (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {prometheus: {url: \"http://p\", timeout: 10}}",
+            "rates.prometheus.timeout: 10 has no unit; write 10s for seconds, or use ms, m or h (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {prometheus: {url: \"https://p\", tls: {key: a.key}}}",
+            "rates.prometheus.tls.certificate: is not set, but rates.prometheus.tls.key is, to a.key (file \
+             rowcount.yaml:1)",
+        ),
+        (
+            "rates: {prometheus: {url: \"https://p\", tls: {insecure: maybe}}}",
+            "rates.prometheus.tls.insecure: \"maybe\" is neither true nor false (file rowcount.yaml:1)",
+        ),
+        (
             "tracing: {endpoint: \"collector:4317\"}",
             "tracing.endpoint: want http://host:port or https://host:port, without a user (file rowcount.yaml:1)",
         ),
