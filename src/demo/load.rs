@@ -22,18 +22,22 @@ use sample::Sample;
 use script::Size;
 use sent::Tally;
 
+pub use command::{LoadArgs, run};
 pub use counted::counted;
 pub use mix::{Kind, Mix};
 pub use query::Verb;
 pub use sent::{Operations, Sent};
 pub use share::{Share, ShareError};
 
+mod command;
 mod counted;
 mod mix;
 mod pace;
 mod page;
 mod player;
+mod private;
 mod query;
+mod report;
 mod request;
 mod sample;
 mod script;
@@ -149,8 +153,9 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
-    fn validate(&self) -> Result<(), Error> {
-        let Self { mix: _, multiple, connections, seed: _, shares: _, layers, children, listen: _ } = self;
+    /// Whether this can be played on any database.
+    pub fn validate(&self) -> Result<(), Error> {
+        let Self { mix, multiple, connections, seed: _, shares, layers, children, listen: _ } = self;
         let refuse = |name, range, value: String| Err(Error::Option { name, range, value });
         if !(*multiple > 0.0 && *multiple <= 1000.0) {
             return refuse("multiple", "more than 0 and at most 1000", multiple.to_string());
@@ -160,6 +165,7 @@ impl LoadOptions {
                 return refuse(name, "from 1 to 1000", value.to_string());
             }
         }
+        share::apply(*mix, shares)?;
         Ok(())
     }
 
