@@ -118,8 +118,8 @@ async fn a_statement_that_fails_ends_the_load_with_its_name() {
     eventually("a request", async || (load.sent().total_requests() > 0).then_some(())).await;
     postgres.execute("registry", "DROP TABLE tags").await.unwrap();
     tokio::time::timeout(PATIENCE, load.broken()).await.expect("it breaks");
-    let Err(Error::Refused { what, kind, .. }) = load.finish().await else { panic!("the table is gone") };
-    assert!(what.contains("tag"), "{what} of {kind}");
+    let Err(Error::Refused { what, request, .. }) = load.finish().await else { panic!("the table is gone") };
+    assert!(what.contains("tag"), "{what} of {request}");
 }
 
 #[tokio::test]

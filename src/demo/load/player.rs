@@ -82,14 +82,18 @@ impl Player {
                 Ok(())
             }
             Step::Send { query, nth, rows } => {
-                let refused = |source| Error::Refused { what: query.name, kind, source };
+                let refused = |source| Error::Refused { what: query.name, request: kind.to_string(), source };
                 let found = self.send(query, nth, request).await.map_err(refused)?;
                 let as_expected = match rows {
                     Rows::Some => found > 0,
                     Rows::None => found == 0,
                     Rows::Any => true,
                 };
-                as_expected.then_some(()).ok_or(Error::Surprise { what: query.name, kind, found })
+                as_expected.then_some(()).ok_or_else(|| Error::Surprise {
+                    what: query.name,
+                    request: kind.to_string(),
+                    found,
+                })
             }
         }
     }
@@ -110,7 +114,7 @@ impl Player {
     }
 
     async fn transaction(&mut self, kind: Kind, sql: &'static str) -> Result<(), Error> {
-        let refused = |source| Error::Refused { what: sql, kind, source };
+        let refused = |source| Error::Refused { what: sql, request: kind.to_string(), source };
         sqlx::raw_sql(sql).execute(&mut self.connection).await.map(|_| ()).map_err(refused)
     }
 }
