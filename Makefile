@@ -6,6 +6,9 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 TOOLS := $(CURDIR)/.tools
 VENV := $(TOOLS)/venv
 INSTANCES ?= 2
+MIX ?= published-2020
+MULTIPLE ?= 1
+FOR ?= 30s
 
 GRPCURL := v1.9.3
 GO := 1.27.3
@@ -14,7 +17,7 @@ PYTHON_TOOLS := buf-bin==1.75.0 \
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools demo run test bench lint
+.PHONY: help deps tools demo load run test bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,6 +34,9 @@ tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/prometheus $(TOOLS)/bi
 
 demo: deps ## Show a fleet at work: INSTANCES=2, on private servers, nothing left behind
 	cargo run -- demo --instances $(INSTANCES)
+
+load: deps ## Play a registry's request load on a private database: MIX=registry-4.32 MULTIPLE=2 FOR=1m
+	cargo run --locked --release -- load --mix $(MIX) --multiple $(MULTIPLE) --for $(FOR)
 
 run: ## Start one instance; its settings come from ROWCOUNT_ variables
 	cargo run -- serve

@@ -23,6 +23,7 @@ use crate::demo::{
 
 pub mod churn;
 mod fleet;
+pub mod load;
 pub mod postgres;
 pub mod prometheus;
 pub mod redis;

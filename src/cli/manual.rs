@@ -21,7 +21,8 @@ pub fn man() -> Result<(), WriteError> {
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();
     let mut pages = Vec::new();
-    for command in std::iter::once(&program).chain(program.get_subcommands()) {
+    let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+    for command in std::iter::once(&program).chain(commands) {
         Man::new(command.clone()).render(&mut pages)?;
     }
     print(&pages)

@@ -15,6 +15,7 @@ mod layers;
 mod leadership;
 mod lease;
 mod lease_protocol;
+mod load;
 mod ops;
 mod outages;
 mod prometheus;
