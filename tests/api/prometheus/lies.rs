@@ -243,7 +243,7 @@ async fn no_query_may_lie_where_the_others_are_right() {
     let honest = |asked: &Asked| {
         let query = &asked.form["query"];
         let time: f64 = asked.form["time"].parse().unwrap();
-        let value = if query.starts_with("min by") { time - 172_800.0 } else { time };
+        let value = if query.starts_with("min_over_time") { time - 172_800.0 } else { time };
         let labels = if query.contains(" by (") { r#"{"method":"get","route":"/v2/","code":"200"}"# } else { "{}" };
         let value = if query.starts_with("count_over_time") { 576.0 } else { value };
         let value = if query.contains("rate(") { 9.0 } else { value };
