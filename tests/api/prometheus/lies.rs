@@ -12,7 +12,7 @@ use rowcount::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use super::hours;
@@ -229,8 +229,10 @@ async fn an_answer_without_end_is_read_for_a_bounded_time_and_length() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_or_speaks_no_tls_is_told_as_that() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let error = refused(&format!("http://127.0.0.1:{port}")).await;
+    // Bound, so that nobody else gets the port, but not listening.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = refused(&format!("http://{}", socket.local_addr().unwrap())).await;
     assert!(matches!(&error.cause, Cause::Connect(why) if why.contains("onnection refused")), "{error}");
     let plain = Liar::vector("").await;
     let error = refused(&plain.url.replace("http://", "https://")).await;
