@@ -24,6 +24,9 @@ use super::{
 /// A hundred thousand series, ten times as many as the largest registry has.
 const LONGEST_ANSWER: usize = 8 << 20;
 
+/// The queries of one estimate share connections; the next estimate comes when a proxy may have closed them.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// Asks one Prometheus; a cheap clone. Secrets and TLS files are read at each query, so rotated ones need no restart.
 #[derive(Clone)]
 pub struct Client {
@@ -120,6 +123,7 @@ fn http(config: &PrometheusConfig, files: &TlsFiles) -> Result<reqwest::Client, 
         .referer(false)
         .no_proxy()
         .http1_only()
+        .pool_idle_timeout(IDLE)
         .connect_timeout(config.timeout)
         .timeout(config.timeout);
     let builder = match config.url.scheme() {

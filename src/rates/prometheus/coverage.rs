@@ -124,9 +124,10 @@ impl Span {
         let last = match single(client, &counter.newest(), at, notes).await? {
             Some(_) => at,
             None => {
-                let since = age.clamp(step, window);
-                let last = single(client, &counter.last(since, step), at, notes).await?;
-                Moment::of_unix(last.ok_or_else(none)?)
+                let step = single(client, &counter.last(age.max(step), step), at, notes).await?.ok_or_else(none)?;
+                // It is there for some minutes after its last sample.
+                let last = single(client, &counter.newest(), Moment::of_unix(step), notes).await?.ok_or_else(none)?;
+                Moment::of_unix(last)
             }
         };
         let span = Self { first, last, firsts, step };
@@ -134,7 +135,7 @@ impl Span {
         Ok(span)
     }
 
-    /// A sample may be one step older than it was found, and the first step lie one behind the beginning.
+    /// What is there from the beginning is found up to one step later; another is for the grid on which steps lie.
     fn slack(&self) -> Duration {
         self.step * 2
     }
@@ -142,6 +143,9 @@ impl Span {
     async fn look_for_holes(&self, client: &Client, counter: Counter, notes: &mut Notes) -> Result<(), Error> {
         let whole = self.last.since(self.first);
         let step = step(whole);
+        if whole < step {
+            return Ok(());
+        }
         let looks = (whole.as_secs_f64() / step.as_secs_f64()).floor();
         let present = single(client, &counter.present(whole, step), self.last, notes).await?.unwrap_or_default();
         let missing = looks - present;

@@ -12,7 +12,7 @@ use rowcount::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use super::hours;
@@ -229,8 +229,10 @@ async fn an_answer_without_end_is_read_for_a_bounded_time_and_length() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_or_speaks_no_tls_is_told_as_that() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let error = refused(&format!("http://127.0.0.1:{port}")).await;
+    // Bound, so that nobody else gets the port, but not listening.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = refused(&format!("http://{}", socket.local_addr().unwrap())).await;
     assert!(matches!(&error.cause, Cause::Connect(why) if why.contains("onnection refused")), "{error}");
     let plain = Liar::vector("").await;
     let error = refused(&plain.url.replace("http://", "https://")).await;
@@ -243,7 +245,7 @@ async fn no_query_may_lie_where_the_others_are_right() {
     let honest = |asked: &Asked| {
         let query = &asked.form["query"];
         let time: f64 = asked.form["time"].parse().unwrap();
-        let value = if query.starts_with("min by") { time - 172_800.0 } else { time };
+        let value = if query.starts_with("min_over_time") { time - 172_800.0 } else { time };
         let labels = if query.contains(" by (") { r#"{"method":"get","route":"/v2/","code":"200"}"# } else { "{}" };
         let value = if query.starts_with("count_over_time") { 576.0 } else { value };
         let value = if query.contains("rate(") { 9.0 } else { value };

@@ -42,7 +42,8 @@ async fn a_registry_that_was_just_started_has_its_rates_after_a_few_scrapes() {
     let prometheus = client(&server.url());
     let observed =
         eventually("a few scrapes make a rate", async || match prometheus.request_rates(&query(&[])).await {
-            Ok(observed) => Some(observed),
+            // So long that a late scrape makes little difference.
+            Ok(observed) => Some(observed).filter(|observed| observed.window > Duration::from_secs(5)),
             Err(error) => {
                 let is_too_early = matches!(error.cause, Cause::NoSeries { .. } | Cause::FewSamples { .. });
                 assert!(is_too_early, "{error}");
@@ -51,13 +52,13 @@ async fn a_registry_that_was_just_started_has_its_rates_after_a_few_scrapes() {
         })
         .await;
     let (mean, peak) = rate(&observed, "get /v2/{name}/tags/list 200").unwrap();
-    assert!((mean - 900.0).abs() < 90.0, "48 h were asked for, of which there are seconds: {observed:?}");
+    assert!((mean - 900.0).abs() < 135.0, "48 h were asked for, of which there are seconds: {observed:?}");
     assert!(peak.is_none() && observed.window < Duration::from_secs(60), "{observed:?}");
     assert!(observed.warnings[0].contains("has samples for only "), "{:?}", observed.warnings);
 
     let window = Duration::from_secs(5);
     let statements = prometheus.registry_statements(window, SystemTime::now()).await.unwrap();
-    assert!((statements.per_second - 2700.0).abs() < 270.0, "{statements:?}");
+    assert!((statements.per_second - 2700.0).abs() < 405.0, "{statements:?}");
     assert_eq!(statements.background_per_second, 0.0);
 
     server.pause();
