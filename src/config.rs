@@ -3,16 +3,21 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{catalog::Catalog, query::Query};
+use crate::{
+    catalog::Catalog,
+    query::Query,
+    rates::{costs::CostOverride, model::ModelName},
+};
 
 pub use load::{Effective, Loaded, ServeArgs, environment, load};
 pub use origin::Origin;
 pub use problems::{Problem, Problems};
-pub use schema::{QUERY_KEYS, QueryKey, SETTINGS, Setting};
+pub use schema::{COST_KEYS, QUERY_KEYS, QueryKey, SETTINGS, Setting};
 pub use secret::Secret;
 
 mod address;
 mod build;
+mod costs;
 mod duration;
 mod kind;
 mod layers;
@@ -46,6 +51,8 @@ pub struct Config {
     pub lease: LeaseConfig,
     /// `collection`, and the queries that `catalog` and `queries` come to.
     pub collection: CollectionConfig,
+    /// `rates`.
+    pub rates: RatesConfig,
     /// `log`.
     pub log: LogConfig,
     /// `tracing`.
@@ -204,6 +211,26 @@ pub struct CollectionConfig {
     pub queries: Vec<Query>,
 }
 
+/// What the request load asks of the database, and where that load is known.
+#[derive(Clone, Debug)]
+pub struct RatesConfig {
+    /// `prometheus`; `None` without a URL.
+    pub prometheus: Option<PrometheusConfig>,
+    /// `costs`: each fits a model, and all of those that fit one fit it together.
+    pub costs: Vec<CostOverride>,
+    /// `gauge`; `None` unless it is enabled. Never without `prometheus`.
+    pub gauge: Option<GaugeConfig>,
+}
+
+/// The estimate as a metric.
+#[derive(Clone, Copy, Debug)]
+pub struct GaugeConfig {
+    /// How often it is made anew.
+    pub interval: Duration,
+    /// What requests cost.
+    pub model: ModelName,
+}
+
 /// How to reach the Prometheus that scrapes the registry.
 #[derive(Clone, Debug)]
 pub struct PrometheusConfig {
@@ -261,4 +288,16 @@ pub enum LogFormatter {
 pub struct TracingConfig {
     /// OTLP/gRPC endpoint; `None`: no traces unless an OTEL_ variable names one.
     pub endpoint: Option<String>,
+}
+
+// === impl DatabaseTarget ===
+
+impl DatabaseTarget {
+    /// Whether a database is named; only an instance that never counts may be without one.
+    pub fn is_given(&self) -> bool {
+        match self {
+            Self::Url(_) => true,
+            Self::Parts { host, .. } => !host.is_empty(),
+        }
+    }
 }

@@ -36,7 +36,8 @@ pub fn cost_model(
 ) -> Result<v1::GetCostModelResponse, Status> {
     let model: ModelName = request.cost_model.parse().map_err(|error| status::of_invalid(&error))?;
     let parameters = Parameters::default();
-    let costs = Costs::new(model.model(), &parameters, &estimator.overrides);
+    let overrides: Vec<_> = estimator.overrides_of(model).cloned().collect();
+    let costs = Costs::new(model.model(), &parameters, &overrides);
     let costs = costs.map_err(|error| status::of_invalid(&error))?;
     Ok(v1::GetCostModelResponse {
         cost_model_version: response::version(model, costs.is_overridden()),
