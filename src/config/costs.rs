@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::rates::{
+    Invalid,
     costs::{CostOverride, Costs},
     csv::is_code,
     expression::Expression,
@@ -142,18 +143,16 @@ fn check(overrides: &[CostOverride], nodes: &[Node], origin: &Origin, problems: 
     };
     let mut wrong = BTreeMap::new();
     for change in overrides {
-        if !ModelName::ALL.into_iter().any(|model| change.fits(model.model())) {
-            wrong.extend(
-                costs(ModelName::default(), std::slice::from_ref(change)).map(|error| (error.field, error.problem)),
-            );
+        let one = std::slice::from_ref(change);
+        let is_known = ModelName::ALL.into_iter().any(|model| change.fits(model.model()));
+        if let Some(Invalid { field, problem }) = costs(ModelName::default(), one).filter(|_| !is_known) {
+            wrong.insert(field, problem);
         }
     }
-    if wrong.is_empty() {
-        for model in ModelName::ALL {
-            let fitting: Vec<_> = overrides.iter().filter(|change| change.fits(model.model())).cloned().collect();
-            wrong.extend(
-                costs(model, &fitting).map(|error| (error.field, format!("{} (in {})", error.problem, model.as_str()))),
-            );
+    for model in ModelName::ALL {
+        let fitting: Vec<_> = overrides.iter().filter(|change| change.fits(model.model())).cloned().collect();
+        if let Some(Invalid { field, problem }) = costs(model, &fitting) {
+            wrong.entry(field).or_insert_with(|| format!("{problem} (in {})", model.as_str()));
         }
     }
     for (field, problem) in wrong {
