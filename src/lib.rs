@@ -27,6 +27,7 @@ pub mod counting;
 pub mod lease;
 
 pub mod collector;
+pub mod gauge;
 pub mod observer;
 
 pub mod grpc;
