@@ -5,17 +5,22 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use url::Url;
 
-use crate::{catalog::Catalog, query::Query};
+use crate::{
+    catalog::Catalog,
+    query::Query,
+    rates::{costs::CostOverride, model::ModelName},
+};
 
 pub use address::Error as AddressError;
 pub use load::{Effective, Loaded, ServeArgs, environment, load};
 pub use origin::Origin;
 pub use problems::{Problem, Problems};
-pub use schema::{QUERY_KEYS, QueryKey, SETTINGS, Setting};
+pub use schema::{COST_KEYS, QUERY_KEYS, QueryKey, SETTINGS, Setting};
 pub use secret::Secret;
 
 mod address;
 mod build;
+mod costs;
 mod duration;
 mod kind;
 mod layers;
@@ -214,6 +219,19 @@ pub struct CollectionConfig {
 pub struct RatesConfig {
     /// `prometheus`; `None` without a URL.
     pub prometheus: Option<PrometheusConfig>,
+    /// `costs`: each fits a model, and all of those that fit one fit it together.
+    pub costs: Vec<CostOverride>,
+    /// `gauge`; `None` unless it is enabled. Never without `prometheus`.
+    pub gauge: Option<GaugeConfig>,
+}
+
+/// The estimate as a metric.
+#[derive(Clone, Copy, Debug)]
+pub struct GaugeConfig {
+    /// How often it is made anew.
+    pub interval: Duration,
+    /// What requests cost.
+    pub model: ModelName,
 }
 
 /// How to ask a Prometheus.
@@ -289,5 +307,17 @@ impl PrometheusConfig {
             timeout: Duration::from_secs(10),
             tls: PrometheusTls::default(),
         })
+    }
+}
+
+// === impl DatabaseTarget ===
+
+impl DatabaseTarget {
+    /// Whether a database is named; only an instance that never counts may be without one.
+    pub fn is_given(&self) -> bool {
+        match self {
+            Self::Url(_) => true,
+            Self::Parts { host, .. } => !host.is_empty(),
+        }
     }
 }

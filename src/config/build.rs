@@ -6,9 +6,9 @@ use std::{fmt::Display, net::SocketAddr, str::FromStr};
 use crate::{catalog::Catalog, lease_protocol::margin};
 
 use super::{
-    Acquire, CollectionConfig, Config, DatabaseConfig, DatabaseTarget, FirstStart, GrpcConfig, HttpConfig, LeaseConfig,
-    LogConfig, LogFormatter, PrometheusConfig, PrometheusTls, RatesConfig, RedisConfig, RedisTls, SslMode,
-    TracingConfig, address,
+    Acquire, CollectionConfig, Config, DatabaseConfig, DatabaseTarget, FirstStart, GaugeConfig, GrpcConfig, HttpConfig,
+    LeaseConfig, LogConfig, LogFormatter, PrometheusConfig, PrometheusTls, RatesConfig, RedisConfig, RedisTls, SslMode,
+    TracingConfig, address, costs,
     layers::Layers,
     problems::Problem,
     queries::{self, Defaults},
@@ -34,7 +34,12 @@ const QUARANTINE: &str = "lease.quarantine";
 
 /// The whole, with what is wrong and what is odd added to the layers' own.
 pub fn build(settings: &Settings, layers: &mut Layers) -> Config {
-    let Layers { entries: _, queries, problems, warnings } = layers;
+    let Layers { entries: _, records, queries, problems, warnings } = layers;
+    let rates = RatesConfig {
+        prometheus: prometheus(settings, problems, warnings),
+        costs: costs::build(records.get("rates.costs"), problems),
+        gauge: gauge(settings, problems, warnings),
+    };
     let lease = lease(settings, problems);
     let defaults = Defaults {
         catalog: match settings.text("catalog") {
@@ -69,7 +74,7 @@ pub fn build(settings: &Settings, layers: &mut Layers) -> Config {
             queries,
         },
         lease,
-        rates: RatesConfig { prometheus: prometheus(settings, problems, warnings) },
+        rates,
         log: LogConfig {
             level: word(settings, "log.level"),
             formatter: if settings.text("log.formatter") == "text" { LogFormatter::Text } else { LogFormatter::Json },
@@ -266,6 +271,27 @@ fn prometheus(
 /// `a, b are`, `a is`.
 fn are(things: &[String]) -> String {
     format!("{} {}", things.join(", "), if things.len() == 1 { "is" } else { "are" })
+}
+
+fn gauge(settings: &Settings, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Option<GaugeConfig> {
+    const ENABLED: &str = "rates.gauge.enabled";
+    const URL: &str = "rates.prometheus.url";
+    const COUNTS: &str = "database.metrics.enabled";
+    if !settings.is_on(ENABLED) {
+        return None;
+    }
+    if settings.text(URL).is_empty() && settings.are_sound(&[URL]) {
+        let enabled = settings.valued(ENABLED);
+        problems.push(Problem::of(ENABLED, format!("{enabled} needs {URL}, which is not set")));
+    }
+    if !settings.is_on(COUNTS) {
+        let counts = settings.valued(COUNTS);
+        warnings.push(format!("{ENABLED}: {COUNTS} is {counts}, so this instance never exports the estimate"));
+    }
+    Some(GaugeConfig {
+        interval: settings.duration("rates.gauge.interval"),
+        model: word(settings, "rates.gauge.model"),
+    })
 }
 
 fn word<T: FromStr<Err: Display>>(settings: &Settings, path: &str) -> T {

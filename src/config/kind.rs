@@ -24,7 +24,7 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Texts, with commas between them where there is no YAML.
     List,
-    /// Records; none can be given yet.
+    /// A list of records; where there is no YAML, as YAML or JSON.
     Records,
     /// An address to listen on.
     Listen,

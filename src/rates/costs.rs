@@ -75,6 +75,21 @@ pub struct RequestCost {
     pub codes: usize,
 }
 
+// === impl CostOverride ===
+
+impl CostOverride {
+    /// Whether `model` knows what is replaced: a kind is of some models only, any other pair can be added.
+    pub fn fits(&self, model: &Model) -> bool {
+        let pair = Pair::new(&self.handler, &self.method);
+        let is_meant = |cost: &Cost| {
+            cost.kind == self.kind
+                && Pair::new(&cost.handler, &cost.method) == pair
+                && (self.code.is_empty() || cost.code.is_empty() || cost.code == self.code)
+        };
+        self.kind.is_empty() || model.costs.iter().any(is_meant)
+    }
+}
+
 // === impl Costs ===
 
 impl Costs {
@@ -370,6 +385,9 @@ mod tests {
         assert_eq!(select(&all, "manifest", "PUT", "400"), Range { low: 3.0, expected: 3.0, high: 3.0 });
         let error = of(change("201", "new", "1")).unwrap_err();
         assert_eq!(error.field, "cost_overrides[0].kind");
+        let fits = |kind, name: ModelName| change("201", kind, "1").fits(name.model());
+        assert!(fits("", ModelName::Published2020) && fits("new image by tag", ModelName::Registry432));
+        assert!(!fits("new image by tag", ModelName::Published2020) && !fits("new", ModelName::Registry432));
         let error = of(change("201", "", "L-11")).unwrap_err().to_string();
         assert!(error.contains("-11+L of PUT manifest any is -1"), "{error}");
     }

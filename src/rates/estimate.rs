@@ -61,6 +61,12 @@ pub struct Growth(f64);
 
 // === impl Growth ===
 
+impl Default for Growth {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
 impl Growth {
     /// Zero means 1.
     pub fn new(factor: f64) -> Result<Self, Invalid> {
