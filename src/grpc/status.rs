@@ -11,7 +11,10 @@ use crate::{
     board,
     failure::{Failure, FailureReason},
     observer,
-    rates::{Invalid, estimator, prometheus},
+    rates::{
+        Invalid, estimator,
+        prometheus::{self, Remedy},
+    },
 };
 
 /// Of every `ErrorInfo`.
@@ -39,9 +42,14 @@ pub fn no_prometheus(error: &impl Display) -> Status {
     Status::with_error_details(Code::FailedPrecondition, error.to_string(), details)
 }
 
-/// Prometheus did not answer, or not with rates.
+/// Prometheus did not answer, or not with rates: only what may pass by itself is worth a retry.
 pub fn prometheus_failed(error: &prometheus::Error) -> Status {
-    unavailable("PROMETHEUS_UNAVAILABLE", &error.to_string())
+    let reason = match error.cause.remedy() {
+        Remedy::Retry => return unavailable("PROMETHEUS_UNAVAILABLE", &error.to_string()),
+        Remedy::MoreData => "NO_DATA",
+        Remedy::Configuration => "PROMETHEUS_UNUSABLE",
+    };
+    Status::with_error_details(Code::FailedPrecondition, error.to_string(), with_reason(reason, []))
 }
 
 /// An estimate that was not made.

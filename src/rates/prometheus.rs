@@ -9,7 +9,7 @@ use std::{
 use crate::{config::PrometheusConfig, rates::request::RequestRate};
 
 pub use code::{ExcludedCode, ExcludedCodeError};
-pub use error::{Cause, Error};
+pub use error::{Cause, Error, Remedy};
 
 use answer::{Answer, Labels};
 use client::Client;

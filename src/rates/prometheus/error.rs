@@ -124,9 +124,44 @@ pub enum Cause {
     },
 }
 
+/// What helps against a cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Asking again.
+    Retry,
+    /// Another window or time, or more scrapes.
+    MoreData,
+    /// Other settings, or another server there.
+    Configuration,
+}
+
 // === impl Cause ===
 
 impl Cause {
+    /// What helps against it.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Connect(_) | Self::Timeout(_) | Self::Broken(_) => Remedy::Retry,
+            Self::Status(status) if status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS => {
+                Remedy::Retry
+            }
+            Self::Api { kind, .. } if kind != "bad_data" => Remedy::Retry,
+            Self::NoSeries { .. } | Self::FewSamples { .. } => Remedy::MoreData,
+            Self::Setting { .. }
+            | Self::Client(_)
+            | Self::Tls(_)
+            | Self::Redirect { .. }
+            | Self::Refused(_)
+            | Self::Status(_)
+            | Self::Api { .. }
+            | Self::TooLarge(_)
+            | Self::NotJson(_)
+            | Self::Shape(_)
+            | Self::ResultType(_)
+            | Self::Value { .. } => Remedy::Configuration,
+        }
+    }
+
     /// Of a request that was not answered, or not to its end.
     pub(super) fn of_request(error: &reqwest::Error, timeout: Duration) -> Self {
         if error.is_timeout() {
