@@ -21,13 +21,16 @@ use service::EX_CONFIG;
 mod check;
 mod client;
 mod collections;
+mod connection;
 mod counts;
 mod fault;
 mod healthcheck;
+mod json;
 mod lease;
 mod manual;
 mod output;
 mod queries;
+mod rates;
 mod service;
 mod table;
 mod text;
@@ -69,6 +72,12 @@ enum Command {
     Collections(collections::CollectionsArgs),
     /// Make the holder give the lease up, for maintenance
     Resign(lease::ResignArgs),
+    /// Estimate what a registry's request load asks of its database
+    ///
+    /// The request rates come from a file (--from) or from a Prometheus (--prometheus), and no server is needed; or
+    /// from the Prometheus that a server is configured with. --from and --server together have the rates of the file
+    /// estimated by that server, with the costs of its configuration.
+    Rates(rates::RatesArgs),
     /// Exit 0 when the server is serving; for probes
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print a completion script
@@ -102,6 +111,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Trigger(args) => trigger::run(args).await?,
         Command::Collections(args) => collections::run(args).await?,
         Command::Resign(args) => lease::resign(args).await?,
+        Command::Rates(args) => rates::run(args).await?,
         Command::Healthcheck(args) => healthcheck::run(args).await?,
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man => manual::man()?,

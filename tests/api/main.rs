@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy exempts test functions, not what they call")]
 
+mod accuracy;
 mod board;
 mod cli;
 mod config;
