@@ -49,7 +49,7 @@ async fn grpcurl_lists_describes_calls_and_prints_what_is_wrong() {
     };
 
     let services = said(&mut grpcurl(&[], &["list"])).await;
-    for service in ["rowcount.v1.RowCountService", "grpc.health.v1.Health"] {
+    for service in ["rowcount.v1.RowCountService", "rowcount.v1.RateService", "grpc.health.v1.Health"] {
         assert!(services.lines().any(|line| line == service), "{services}");
     }
     let method = said(&mut grpcurl(&[], &["describe", "rowcount.v1.RowCountService.TriggerCollection"])).await;
