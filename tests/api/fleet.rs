@@ -10,7 +10,11 @@ use std::{
 
 use prost::Message;
 use rowcount::{
-    demo::{postgres::{PostgresOptions, PostgresServer}, redis::RedisServer, schema},
+    demo::{
+        postgres::{PostgresOptions, PostgresServer},
+        redis::RedisServer,
+        schema,
+    },
     proto::v1::{self, row_count_service_client::RowCountServiceClient},
 };
 use rustix::process::{Pid, Signal, kill_process};

@@ -65,6 +65,12 @@ async fn grpcurl_lists_describes_calls_and_prints_what_is_wrong() {
     let counts: Value = serde_json::from_str(&counts).expect("JSON");
     assert_eq!(counts["rowCounts"][0]["rowCount"], "1", "{counts}");
 
+    let rates =
+        r#"{"request_rates": {"rates": [{"method": "GET", "handler": "manifest", "requests_per_second": 10}]}}"#;
+    let estimate = said(&mut grpcurl(&["-d", rates], &["rowcount.v1.RateService/EstimateRates"])).await;
+    let estimate: Value = serde_json::from_str(&estimate).expect("JSON");
+    assert_eq!(estimate["totals"][0]["perSecond"], 20, "{estimate}");
+
     let refused = grpcurl(&["-d", r#"{"query_names": ["nobody"]}"#], &[call]).output().await.unwrap();
     let told = text(&refused);
     assert!(!refused.status.success(), "{told}");

@@ -120,7 +120,8 @@ async fn what_cannot_be_is_refused_by_the_name_of_its_field() {
 
     // Nothing is asked of a Prometheus that is not there; no source means it too.
     for source in [None, Some(Wire::Prometheus(v1::PrometheusSource::default()))] {
-        let status = client.estimate_rates(v1::EstimateRatesRequest { source, ..Default::default() }).await.unwrap_err();
+        let status =
+            client.estimate_rates(v1::EstimateRatesRequest { source, ..Default::default() }).await.unwrap_err();
         assert_eq!(refused(&status).0, Code::FailedPrecondition);
         assert_eq!(refused(&status).1, "PROMETHEUS_NOT_CONFIGURED");
     }
@@ -173,7 +174,10 @@ async fn costs_of_the_configuration_come_before_those_of_a_call_and_only_where_t
     let model = client.get_cost_model(v1::GetCostModelRequest::default()).await.unwrap().into_inner();
     assert_eq!(model.cost_model_version, "registry-4.32.0-1+overrides");
     let cost = |kind: &str| model.costs.iter().find(|cost| cost.kind == kind).unwrap();
-    assert_eq!((cost("new image by tag").select_count, &*cost("new image by tag").note), (10.0, "configuration; L SELECT"));
+    assert_eq!(
+        (cost("new image by tag").select_count, &*cost("new image by tag").note),
+        (10.0, "configuration; L SELECT")
+    );
     assert_eq!(cost("same image and tag again").select_count, 17.0);
     assert_eq!(model.default_parameters.unwrap().layer_count, 10.0);
 
@@ -234,7 +238,11 @@ async fn a_validation_that_cannot_be_is_refused_before_anything_is_counted() {
     let mut short = tonic::Request::new(good.clone());
     short.set_timeout(Duration::from_secs(60));
     let status = client.validate_rates(short).await.unwrap_err();
-    assert_eq!(refused(&status), (Code::InvalidArgument, "INVALID_FIELD".into(), "observe_duration".into()), "{status}");
+    assert_eq!(
+        refused(&status),
+        (Code::InvalidArgument, "INVALID_FIELD".into(), "observe_duration".into()),
+        "{status}"
+    );
     assert!(status.message().contains("10m do not fit into the deadline of the call"), "{status}");
 
     let without = [("ROWCOUNT_DATABASE_URL", ""), ("ROWCOUNT_DATABASE_METRICS_ENABLED", "false")];
