@@ -127,7 +127,7 @@ impl Estimate {
                 estimate.unmapped.push(rate);
                 continue;
             };
-            if cost.codes > 1 {
+            if cost.is_of_several_codes {
                 without_code.push(format!("{} {}", rate.method, rate.handler));
             }
             let operations = PerOperation::from_fn(|operation| of(&rate, cost.operations[operation]));
