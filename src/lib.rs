@@ -13,6 +13,7 @@ pub mod snapshot;
 
 pub mod config;
 pub mod proto;
+pub mod rates;
 
 pub mod memory_store;
 pub mod metrics;
@@ -24,9 +25,10 @@ pub mod board;
 
 pub mod counting;
 pub mod lease;
-pub mod rates;
 
 pub mod collector;
+pub mod gauge;
+pub mod observer;
 
 pub mod grpc;
 pub mod ops;

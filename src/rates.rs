@@ -18,6 +18,7 @@ pub mod parameters;
 pub mod prometheus;
 pub mod request;
 pub mod units;
+pub mod validation;
 
 /// What somebody gave that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@ use report::Report;
 mod bare;
 mod calls;
 mod commands;
+mod estimate;
 #[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../tests/api/fleet.rs"]
 mod fleet;
@@ -25,7 +26,7 @@ mod steady;
 
 type Section = fn(Report) -> Pin<Box<dyn Future<Output = Report>>>;
 
-const SECTIONS: [(&str, Section); 7] = [
+const SECTIONS: [(&str, Section); 8] = [
     ("start", |report| Box::pin(start::measure(report))),
     ("memory", |report| Box::pin(memory::measure(report))),
     ("calls", |report| Box::pin(calls::measure(report))),
@@ -33,6 +34,7 @@ const SECTIONS: [(&str, Section); 7] = [
     ("handover", |report| Box::pin(handover::measure(report))),
     ("commands", |report| Box::pin(commands::measure(report))),
     ("rates", |report| Box::pin(rates::measure(report))),
+    ("estimate", |report| Box::pin(estimate::measure(report))),
 ];
 
 #[tokio::main]

@@ -6,18 +6,15 @@ use tonic::Status;
 
 use crate::{
     proto::v1,
-    rates::{
-        costs::Costs,
-        estimator::{self, Estimator},
-        model::ModelName,
-        parameters::Parameters,
-    },
+    rates::{costs::Costs, estimator::Estimator, model::ModelName, parameters::Parameters},
 };
 
 use super::status;
 
+pub mod estimates;
 pub mod request;
 mod response;
+pub mod validations;
 
 /// Answers EstimateRates; bounded by the time-out of Prometheus.
 pub async fn estimate(
@@ -25,7 +22,7 @@ pub async fn estimate(
     request: v1::EstimateRatesRequest,
 ) -> Result<v1::EstimateRatesResponse, Status> {
     let asked = request::Asked::new(request, SystemTime::now()).map_err(|error| status::of_invalid(&error))?;
-    let answer = estimator.answer(&asked.question).await.map_err(|error| of_error(&error))?;
+    let answer = estimator.answer(&asked.question).await.map_err(|error| status::of_estimator(&error))?;
     Ok(response::estimate(asked, answer))
 }
 
@@ -36,20 +33,12 @@ pub fn cost_model(
 ) -> Result<v1::GetCostModelResponse, Status> {
     let model: ModelName = request.cost_model.parse().map_err(|error| status::of_invalid(&error))?;
     let parameters = Parameters::default();
-    let costs = Costs::new(model.model(), &parameters, &estimator.overrides);
+    let overrides: Vec<_> = estimator.overrides_of(model).cloned().collect();
+    let costs = Costs::new(model.model(), &parameters, &overrides);
     let costs = costs.map_err(|error| status::of_invalid(&error))?;
     Ok(v1::GetCostModelResponse {
         cost_model_version: response::version(model, costs.is_overridden()),
         costs: costs.rows().iter().map(response::cost).collect(),
         default_parameters: Some(response::parameters(&parameters, &costs)),
     })
-}
-
-/// The status of an estimator's error.
-pub fn of_error(error: &estimator::Error) -> Status {
-    match error {
-        estimator::Error::Invalid(error) => status::of_invalid(error),
-        estimator::Error::NoPrometheus => status::no_prometheus(error),
-        estimator::Error::Prometheus(error) => status::prometheus_failed(error),
-    }
 }

@@ -10,7 +10,11 @@ use tracing::debug;
 use crate::{
     board,
     failure::{Failure, FailureReason},
-    rates::Invalid,
+    observer,
+    rates::{
+        Invalid, estimator,
+        prometheus::{self, Remedy},
+    },
 };
 
 /// Of every `ErrorInfo`.
@@ -38,9 +42,61 @@ pub fn no_prometheus(error: &impl Display) -> Status {
     Status::with_error_details(Code::FailedPrecondition, error.to_string(), details)
 }
 
-/// Prometheus did not answer, or not with rates.
-pub fn prometheus_failed(error: &impl Display) -> Status {
-    unavailable("PROMETHEUS_UNAVAILABLE", &error.to_string())
+/// Prometheus did not answer, or not with rates: only what may pass by itself is worth a retry.
+pub fn prometheus_failed(error: &prometheus::Error) -> Status {
+    let reason = match error.cause.remedy() {
+        Remedy::Retry => return unavailable("PROMETHEUS_UNAVAILABLE", &error.to_string()),
+        Remedy::MoreData => "NO_DATA",
+        Remedy::Configuration => "PROMETHEUS_UNUSABLE",
+    };
+    Status::with_error_details(Code::FailedPrecondition, error.to_string(), with_reason(reason, []))
+}
+
+/// An estimate that was not made.
+pub fn of_estimator(error: &estimator::Error) -> Status {
+    match error {
+        estimator::Error::Invalid(error) => of_invalid(error),
+        estimator::Error::NoPrometheus => no_prometheus(error),
+        estimator::Error::Prometheus(error) => prometheus_failed(error),
+    }
+}
+
+/// What ran was not observed.
+pub fn of_observer(error: &observer::Error) -> Status {
+    let told = error.to_string();
+    let lacks = |reason| Status::with_error_details(Code::FailedPrecondition, told.clone(), with_reason(reason, []));
+    match error {
+        observer::Error::NoDatabase => lacks("DATABASE_NOT_CONFIGURED"),
+        observer::Error::NoPrometheus => no_prometheus(error),
+        observer::Error::Unusable(_) => lacks("STATEMENTS_UNAVAILABLE"),
+        observer::Error::Prometheus(error) => prometheus_failed(error),
+        observer::Error::TooShort(_) => {
+            let mut details = with_reason("STATISTICS_RESET", []);
+            details.set_retry_info(Some(RETRY_AFTER));
+            Status::with_error_details(Code::Aborted, told, details)
+        }
+        observer::Error::Database(failure) => match failure.reason {
+            // Nobody cancels a reading of the statistics but the end of the process.
+            FailureReason::Cancelled => shutting_down(),
+            FailureReason::Connection | FailureReason::Timeout | FailureReason::Locked => {
+                unavailable("DATABASE_UNAVAILABLE", &told)
+            }
+            _ => lacks("STATISTICS_UNREADABLE"),
+        },
+    }
+}
+
+/// Another validation has the turn, for about this long.
+pub fn validation_running(left: Duration) -> Status {
+    let mut details = with_reason("VALIDATION_RUNNING", []);
+    details.set_retry_info(Some(left.max(RETRY_AFTER)));
+    let message = "a validation runs on this instance already, and there is one at a time";
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// A bug of ours; what it is was logged where it was noticed.
+pub fn internal() -> Status {
+    Status::internal("the server failed; its log tells how")
 }
 
 /// Names that no query has.

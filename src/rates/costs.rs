@@ -71,8 +71,23 @@ pub struct RequestCost {
     pub operations: PerOperation<Range>,
     /// Statements inside triggers and foreign-key checks.
     pub nested: PerOperation<Range>,
-    /// How many codes this was taken from, each with the same weight, since the rate does not tell its code.
-    pub codes: usize,
+    /// Whether codes of different costs went into it, each with the same weight, since the rate does not tell its code.
+    pub is_of_several_codes: bool,
+}
+
+// === impl CostOverride ===
+
+impl CostOverride {
+    /// Whether `model` knows what is replaced: a kind is of some models only, any other pair can be added.
+    pub fn fits(&self, model: &Model) -> bool {
+        let pair = Pair::new(&self.handler, &self.method);
+        let is_meant = |cost: &Cost| {
+            cost.kind == self.kind
+                && Pair::new(&cost.handler, &cost.method) == pair
+                && (self.code.is_empty() || cost.code.is_empty() || cost.code == self.code)
+        };
+        self.kind.is_empty() || model.costs.iter().any(is_meant)
+    }
 }
 
 // === impl Costs ===
@@ -117,11 +132,10 @@ impl Costs {
                 high: occurring().fold(0.0, f64::max),
             }
         };
-        (!rows.is_empty()).then(|| RequestCost {
-            operations: PerOperation::from_fn(|operation| of(&|row| row.operations[operation])),
-            nested: PerOperation::from_fn(|operation| of(&|row| row.nested[operation])),
-            codes: codes.len(),
-        })
+        let operations = PerOperation::from_fn(|operation| of(&|row| row.operations[operation]));
+        let is_of_several_codes = codes.len() > 1 && operations.iter().any(|(_, range)| range.low < range.high);
+        let nested = PerOperation::from_fn(|operation| of(&|row| row.nested[operation]));
+        (!rows.is_empty()).then_some(RequestCost { operations, nested, is_of_several_codes })
     }
 }
 
@@ -329,7 +343,9 @@ mod tests {
         assert_eq!(select(&costs, "tags", "GET", "").expected, 3.0);
         assert_eq!(select(&costs, "tags", "GET", "404").expected, 1.0);
         let start_or_mount = costs.find(&Pair::new("blob_upload", "POST"), "").unwrap();
-        assert_eq!((start_or_mount.codes, start_or_mount.operations[Operation::Select].expected), (2, 2.5));
+        assert_eq!(start_or_mount.operations[Operation::Select].expected, 2.5);
+        assert!(start_or_mount.is_of_several_codes);
+        assert!(!costs.find(&Pair::new("blob", "GET"), "").unwrap().is_of_several_codes, "200 and 206 cost the same");
         assert_eq!(costs.find(&Pair::new("manifest", "GET"), "503"), None);
         assert_eq!(costs.find(&Pair::new("import", "PUT"), ""), None);
     }
@@ -370,6 +386,9 @@ mod tests {
         assert_eq!(select(&all, "manifest", "PUT", "400"), Range { low: 3.0, expected: 3.0, high: 3.0 });
         let error = of(change("201", "new", "1")).unwrap_err();
         assert_eq!(error.field, "cost_overrides[0].kind");
+        let fits = |kind, name: ModelName| change("201", kind, "1").fits(name.model());
+        assert!(fits("", ModelName::Published2020) && fits("new image by tag", ModelName::Registry432));
+        assert!(!fits("new image by tag", ModelName::Published2020) && !fits("new", ModelName::Registry432));
         let error = of(change("201", "", "L-11")).unwrap_err().to_string();
         assert!(error.contains("-11+L of PUT manifest any is -1"), "{error}");
     }

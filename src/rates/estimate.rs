@@ -61,6 +61,12 @@ pub struct Growth(f64);
 
 // === impl Growth ===
 
+impl Default for Growth {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
 impl Growth {
     /// Zero means 1.
     pub fn new(factor: f64) -> Result<Self, Invalid> {
@@ -121,7 +127,7 @@ impl Estimate {
                 estimate.unmapped.push(rate);
                 continue;
             };
-            if cost.codes > 1 {
+            if cost.is_of_several_codes {
                 without_code.push(format!("{} {}", rate.method, rate.handler));
             }
             let operations = PerOperation::from_fn(|operation| of(&rate, cost.operations[operation]));

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Answers questions. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Estimator {
     /// The Prometheus of the configuration; nobody who asks can name another.
     pub prometheus: Option<Prometheus>,
@@ -73,14 +73,19 @@ pub enum Error {
     Prometheus(#[from] prometheus::Error),
 }
 
+/// The range of rate() when none is asked for: that of the published estimate.
+pub const DEFAULT_WINDOW: Duration = Duration::from_secs(48 * 3600);
+
+/// Left out when no codes are given: such requests never reach the database.
+pub const EXCLUDED_CODES: [&str; 2] = ["500", "401"];
+
 // === impl Estimator ===
 
 impl Estimator {
     /// Answers `question`; asks Prometheus only when the rest of it is sound.
     pub async fn answer(&self, question: &Question) -> Result<Answer, Error> {
-        let Question { source, model, parameters, overrides, growth, outlook } = question;
-        let overrides: Vec<CostOverride> = self.overrides.iter().chain(overrides).cloned().collect();
-        let costs = Costs::new(model.model(), parameters, &overrides)?;
+        let costs = self.check(question)?;
+        let Question { source, model: _, parameters: _, overrides: _, growth, outlook } = question;
         let (rates, promql, mut warnings) = match source {
             Source::Given(rates) => (rates.clone(), None, Vec::new()),
             Source::Prometheus(query) => {
@@ -94,7 +99,50 @@ impl Estimator {
         estimate.warnings = warnings;
         Ok(Answer { estimate, costs, promql })
     }
+
+    /// What requests cost by `question`, when it can be answered at all: nobody is asked for that.
+    pub fn check(&self, question: &Question) -> Result<Costs, Error> {
+        let Question { source, model, parameters, overrides, growth: _, outlook: _ } = question;
+        if matches!(source, Source::Prometheus(_)) && self.prometheus.is_none() {
+            return Err(Error::NoPrometheus);
+        }
+        let overrides: Vec<CostOverride> = self.overrides_of(*model).chain(overrides).cloned().collect();
+        Ok(Costs::new(model.model(), parameters, &overrides)?)
+    }
+
+    /// The overrides of the configuration, without those of kinds that only other models know.
+    pub fn overrides_of(&self, model: ModelName) -> impl Iterator<Item = &CostOverride> {
+        self.overrides.iter().filter(move |change| change.fits(model.model()))
+    }
 }
 
-/// The range of rate() when none is asked for: that of the published estimate.
-pub const DEFAULT_WINDOW: Duration = Duration::from_secs(48 * 3600);
+// === impl Question ===
+
+impl Question {
+    /// What EstimateRates asks when nothing is said: of the Prometheus, for the default window before `now`.
+    pub fn of_prometheus(model: ModelName, now: SystemTime) -> Self {
+        let code = |code: &str| code.parse().expect("a test parses every code that is left out by default");
+        let excluded_codes = EXCLUDED_CODES.map(code).to_vec();
+        let query = prometheus::Query { window: DEFAULT_WINDOW, times: vec![now], excluded_codes };
+        Self {
+            source: Source::Prometheus(query),
+            model,
+            parameters: Parameters::default(),
+            overrides: Vec::new(),
+            growth: Growth::default(),
+            outlook: Outlook::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_for_a_prometheus_that_is_not_there_has_no_answer() {
+        let question = Question::of_prometheus(ModelName::default(), SystemTime::now());
+        let error = Estimator::default().answer(&question).await.unwrap_err();
+        assert!(matches!(error, Error::NoPrometheus), "{error}");
+    }
+}

@@ -44,11 +44,7 @@ impl Answerer {
     pub fn with_prometheus(url: &Uri, connection: &ConnectionArgs) -> anyhow::Result<Self> {
         connection.suit("--prometheus", url)?;
         let prometheus = Prometheus::new(PrometheusConfig {
-            url: url.to_string(),
             token: connection.token_file.clone().map(Secret::File),
-            username: None,
-            password: None,
-            tenant: None,
             timeout: connection.timeout,
             tls: PrometheusTls {
                 ca: connection.tls_ca.clone(),
@@ -56,6 +52,7 @@ impl Answerer {
                 key: connection.tls_key.clone(),
                 insecure: false,
             },
+            ..PrometheusConfig::at(&url.to_string())?
         })?;
         Ok(Self::Alone(Box::new(Estimator { prometheus: Some(prometheus), overrides: Vec::new() })))
     }

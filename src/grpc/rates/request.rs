@@ -10,7 +10,7 @@ use crate::{
         costs::CostOverride,
         csv::is_code,
         estimate::Growth,
-        estimator::{DEFAULT_WINDOW, Question, Source},
+        estimator::{DEFAULT_WINDOW, EXCLUDED_CODES, Question, Source},
         expression::Expression,
         handler::Pair,
         operation::{Operation, PerOperation},
@@ -20,9 +20,6 @@ use crate::{
         units::UnitFactors,
     },
 };
-
-/// Left out by default: they never reach the database.
-const EXCLUDED_CODES: [&str; 2] = ["500", "401"];
 
 /// More points in time are no average that anybody means, and each is a query.
 const MAX_EVALUATE_TIMES: usize = 100;

@@ -1,0 +1,133 @@
+//! EstimateRates and GetCostModel as a server answers them: within bounds, and without standing in the way of other
+//! calls.
+
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
+use tonic::Status;
+use tracing::{Span, error};
+
+use crate::{
+    proto::v1::{self, estimate_rates_request::Source},
+    rates::{
+        Invalid,
+        estimator::{self, Answer, Estimator},
+    },
+};
+
+use super::request::Asked;
+use crate::grpc::status;
+
+/// Request rates that one call may give: a registry has a few hundred series.
+pub const MAX_RATES: usize = 100_000;
+
+/// Of everything else that a call may give several of.
+const MAX_OTHERS: usize = 1_000;
+
+/// With this many rates an estimate takes about a millisecond; those with more are made beside the calls.
+const MANY_RATES: usize = 500;
+
+/// Answers what is about estimates. Cheap to clone.
+#[derive(Clone)]
+pub struct Estimates {
+    estimator: Arc<Estimator>,
+    /// One large estimate at a time: they are all work and no waiting, and the others shall go on.
+    large: Arc<Semaphore>,
+}
+
+// === impl Estimates ===
+
+impl Estimates {
+    /// Answers by `estimator`.
+    pub fn new(estimator: Estimator) -> Self {
+        Self { estimator: Arc::new(estimator), large: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// EstimateRates.
+    pub async fn estimate(&self, request: v1::EstimateRatesRequest) -> Result<v1::EstimateRatesResponse, Status> {
+        within_bounds(&request).map_err(|error| status::of_invalid(&error))?;
+        let estimator = self.estimator.clone();
+        let is_large = is_large(&request);
+        let estimate = async move { super::estimate(&estimator, request).await };
+        self.run(is_large, estimate).await?
+    }
+
+    /// GetCostModel.
+    pub fn cost_model(&self, request: &v1::GetCostModelRequest) -> Result<v1::GetCostModelResponse, Status> {
+        super::cost_model(&self.estimator, request)
+    }
+
+    /// Whether `request` can be answered; nobody is asked for that.
+    pub async fn check(&self, request: v1::EstimateRatesRequest) -> Result<Result<(), estimator::Error>, Status> {
+        if let Err(error) = within_bounds(&request) {
+            return Ok(Err(error.into()));
+        }
+        let estimator = self.estimator.clone();
+        self.run(is_large(&request), async move {
+            let asked = Asked::new(request, SystemTime::now())?;
+            estimator.check(&asked.question).map(drop)
+        })
+        .await
+    }
+
+    /// The answer to `request`, in which "now" means `now`, and the growth that is in it.
+    pub async fn answer(
+        &self,
+        request: v1::EstimateRatesRequest,
+        now: SystemTime,
+    ) -> Result<Result<(Answer, f64), estimator::Error>, Status> {
+        let estimator = self.estimator.clone();
+        self.run(is_large(&request), async move {
+            let asked = Asked::new(request, now)?;
+            let answer = estimator.answer(&asked.question).await?;
+            Ok((answer, asked.question.growth.factor()))
+        })
+        .await
+    }
+
+    /// Runs `work`; when it `is_large`, on a thread of its own. A caller that goes away does not end it there, so it
+    /// keeps its place in the queue until it is done.
+    async fn run<T: Send + 'static>(
+        &self,
+        is_large: bool,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Status> {
+        if !is_large {
+            return Ok(work.await);
+        }
+        let permit = self.large.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let (runtime, span) = (Handle::current(), Span::current());
+        let work = move || {
+            let _permit = permit;
+            span.in_scope(|| runtime.block_on(work))
+        };
+        spawn_blocking(work).await.map_err(|error| {
+            error!(%error, "An estimate failed");
+            status::internal()
+        })
+    }
+}
+
+/// Only rates that are given are many at once: those of a Prometheus are waited for.
+fn is_large(request: &v1::EstimateRatesRequest) -> bool {
+    matches!(&request.source, Some(Source::RequestRates(given)) if given.rates.len() > MANY_RATES)
+}
+
+fn within_bounds(request: &v1::EstimateRatesRequest) -> Result<(), Invalid> {
+    let rates = match &request.source {
+        Some(Source::RequestRates(given)) => given.rates.len(),
+        _ => 0,
+    };
+    let shares = request.cost_parameters.as_ref().map_or(0, |parameters| parameters.kind_shares.len());
+    for (field, number, most) in [
+        ("request_rates.rates", rates, MAX_RATES),
+        ("cost_overrides", request.cost_overrides.len(), MAX_OTHERS),
+        ("cost_parameters.kind_shares", shares, MAX_OTHERS),
+        ("horizon_months", request.horizon_months.len(), MAX_OTHERS),
+    ] {
+        if number > most {
+            return Err(Invalid::new(field, format!("are {number}, and at most {most} are taken")));
+        }
+    }
+    Ok(())
+}
