@@ -77,7 +77,7 @@ enum Command {
     /// The request rates come from a file (--from) or from a Prometheus (--prometheus), and no server is needed; or
     /// from the Prometheus that a server is configured with. --from and --server together have the rates of the file
     /// estimated by that server, with the costs of its configuration.
-    Rates(rates::RatesArgs),
+    Rates(Box<rates::RatesArgs>),
     /// Exit 0 when the server is serving; for probes
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print a completion script
@@ -111,7 +111,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Trigger(args) => trigger::run(args).await?,
         Command::Collections(args) => collections::run(args).await?,
         Command::Resign(args) => lease::resign(args).await?,
-        Command::Rates(args) => rates::run(args).await?,
+        Command::Rates(args) => rates::run(*args).await?,
         Command::Healthcheck(args) => healthcheck::run(args).await?,
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man => manual::man()?,

@@ -17,6 +17,7 @@ mod handover;
 mod memory;
 mod monitor;
 mod process;
+mod rates;
 mod report;
 mod scrapes;
 mod start;
@@ -25,7 +26,7 @@ mod steady;
 
 type Section = fn(Report) -> Pin<Box<dyn Future<Output = Report>>>;
 
-const SECTIONS: [(&str, Section); 7] = [
+const SECTIONS: [(&str, Section); 8] = [
     ("start", |report| Box::pin(start::measure(report))),
     ("memory", |report| Box::pin(memory::measure(report))),
     ("calls", |report| Box::pin(calls::measure(report))),
@@ -33,6 +34,7 @@ const SECTIONS: [(&str, Section); 7] = [
     ("handover", |report| Box::pin(handover::measure(report))),
     ("commands", |report| Box::pin(commands::measure(report))),
     ("estimate", |report| Box::pin(estimate::measure(report))),
+    ("rates", |report| Box::pin(rates::measure(report))),
 ];
 
 #[tokio::main]

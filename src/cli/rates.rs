@@ -42,9 +42,9 @@ pub struct RatesArgs {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Print what one request of each kind costs
-    Model(model::ModelArgs),
+    Model(Box<model::ModelArgs>),
     /// Compare the estimate with the statements that the database ran
-    Validate(validate::ValidateArgs),
+    Validate(Box<validate::ValidateArgs>),
 }
 
 /// Arguments of an estimate.
@@ -73,8 +73,8 @@ struct Estimated {
 /// Prints the estimate, the cost model or the comparison.
 pub async fn run(args: RatesArgs) -> anyhow::Result<()> {
     match args.command {
-        Some(Command::Model(args)) => model::run(args).await,
-        Some(Command::Validate(args)) => validate::run(args).await,
+        Some(Command::Model(args)) => model::run(*args).await,
+        Some(Command::Validate(args)) => validate::run(*args).await,
         None => estimate(args.estimate).await,
     }
 }

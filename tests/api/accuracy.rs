@@ -149,7 +149,10 @@ fn assert_near(answer: &v1::ValidateRatesResponse, operations: &[v1::SqlOperatio
         let ratio = comparison.ratio.unwrap();
         assert!((0.8..1.25).contains(&ratio), "{answer:#?}");
         let observed = comparison.observed_per_second;
-        assert!(comparison.low_per_second * 0.9 < observed && observed < comparison.high_per_second * 1.1, "{answer:?}");
+        assert!(
+            comparison.low_per_second * 0.9 < observed && observed < comparison.high_per_second * 1.1,
+            "{answer:?}"
+        );
     }
 }
 

@@ -87,7 +87,7 @@ fn units(name: &str) -> String {
     match name.parse() {
         Ok(UnitFactors::Calendar) => format!("{name}: a month of 30 days, a year of 365 days"),
         Ok(UnitFactors::Published2020) => {
-            format!("{name}: a month of 30 weeks, a year of 12 such months, 7 times too long")
+            format!("{name}: a month of 30 weeks, which is 7 times too long, and a year of 12 of those")
         }
         Err(_) => name.to_owned(),
     }
@@ -151,6 +151,6 @@ mod tests {
     #[test]
     fn a_month_of_the_published_tables_is_said_to_be_too_long() {
         assert_eq!(units("calendar"), "calendar: a month of 30 days, a year of 365 days");
-        assert!(units("published-2020").ends_with("7 times too long"));
+        assert!(units("published-2020").contains("7 times too long"));
     }
 }

@@ -83,7 +83,7 @@ fn rows(name: &str, answer: &GetCostModelResponse) -> anyhow::Result<Vec<String>
     let row = |cost: &RequestCost| {
         let RequestCost { method, handler, code, kind, note, .. } = cost;
         let labels = [method, handler, code, kind].map(Clone::clone);
-        [&labels[..], &numbers(cost), &[note.clone()]].concat()
+        [&labels[..], &numbers(cost), std::slice::from_ref(note)].concat()
     };
     let header = HEADER.map(str::to_lowercase).to_vec();
     let rows: Vec<_> = std::iter::once(header).chain(answer.costs.iter().map(row)).collect();
@@ -96,7 +96,7 @@ fn cells(cost: &RequestCost) -> Vec<String> {
     let code = if code.is_empty() { text::NONE } else { code };
     let labels = [method, handler, code, kind].map(str::to_owned);
     let counts = [select_count, insert_count, update_count, delete_count].map(count);
-    [&labels[..], &[percent(*share)], &counts, &[note.clone()]].concat()
+    [&labels[..], &[percent(*share)], &counts, std::slice::from_ref(note)].concat()
 }
 
 fn about(name: &str, answer: &GetCostModelResponse) -> Vec<(&'static str, String)> {
