@@ -11,10 +11,8 @@ use crate::{
         activity::{Statements, Unusable},
     },
     failure::Failure,
-    rates::{
-        prometheus::{self, Prometheus},
-        validation::{Observation, Rates, Source, TooShort, statements, tables, told},
-    },
+    prometheus::{self, Prometheus},
+    rates::validation::{Observation, Rates, Source, TooShort, statements, tables, told},
 };
 
 pub use turn::{Taken, Turn};

@@ -8,11 +8,9 @@ use tonic::Status;
 use tracing::{Span, error};
 
 use crate::{
+    estimator::{self, Answer, Estimator},
     proto::v1::{self, estimate_rates_request::Source},
-    rates::{
-        Invalid,
-        estimator::{self, Answer, Estimator},
-    },
+    rates::Invalid,
 };
 
 use super::request::Asked;

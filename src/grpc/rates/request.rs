@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
+    estimator::{DEFAULT_WINDOW, EXCLUDED_CODES, Question, Source},
+    prometheus,
     proto::v1,
     rates::{
         Invalid,
@@ -10,12 +12,10 @@ use crate::{
         costs::CostOverride,
         csv::is_code,
         estimate::Growth,
-        estimator::{DEFAULT_WINDOW, EXCLUDED_CODES, Question, Source},
         expression::Expression,
         handler::Pair,
         operation::{Operation, PerOperation},
         parameters::{KindShare, Parameters, Sizes},
-        prometheus,
         request::RequestRate,
         units::UnitFactors,
     },

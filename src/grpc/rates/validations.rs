@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
+    estimator,
     grpc::{convert, layer::Deadline, status},
     observer::{Observer, Turn},
     proto::v1::{self, estimate_rates_request::Source as Wire},
     rates::{
-        Invalid, estimator,
+        Invalid,
         validation::{self, Comparison, Observation, Source},
     },
 };
