@@ -21,6 +21,7 @@ use crate::{
     collector::{self, Collector, gate::PublishGate},
     config::{Config, Loaded},
     counting::Counting,
+    estimator::Estimator,
     gauge::{Gauge, gate::EstimateGate},
     grpc::{
         self,
@@ -46,7 +47,7 @@ use crate::{
     },
     observer::{Observer, Turn},
     ops::{self, OpsState},
-    rates::{estimator::Estimator, prometheus::Prometheus},
+    prometheus::Prometheus,
     redis_link::Keys,
     shutdown, telemetry,
 };

@@ -14,11 +14,9 @@ use crate::{
     claim::{Grant, Role},
     clock::Clock,
     config::GaugeConfig,
+    estimator::{Answer, Error, Estimator, Question},
     metrics::estimate::EstimateMetrics,
-    rates::{
-        estimator::{Answer, Error, Estimator, Question},
-        operation::PerOperation,
-    },
+    rates::operation::PerOperation,
 };
 
 use gate::EstimateGate;
@@ -126,8 +124,9 @@ mod tests {
     use crate::{
         claim::Claim,
         clock::SystemClock,
+        estimator::Source,
         metrics::Exporter,
-        rates::{estimator::Source, model::ModelName, request::RequestRate},
+        rates::{model::ModelName, request::RequestRate},
     };
 
     fn holder(epoch: i64) -> Role {

@@ -9,11 +9,11 @@ pub mod collection;
 pub mod failure;
 pub mod lease_protocol;
 pub mod query;
+pub mod rates;
 pub mod snapshot;
 
 pub mod config;
 pub mod proto;
-pub mod rates;
 
 pub mod memory_store;
 pub mod metrics;
@@ -25,10 +25,13 @@ pub mod board;
 
 pub mod counting;
 pub mod lease;
+pub mod prometheus;
+
+pub mod estimator;
+pub mod observer;
 
 pub mod collector;
 pub mod gauge;
-pub mod observer;
 
 pub mod grpc;
 pub mod ops;

@@ -11,10 +11,8 @@ use crate::{
         activity::{Statements, Unusable},
     },
     failure::Failure,
-    rates::{
-        prometheus::{self, Prometheus},
-        validation::{Observation, Rates, Source, TooShort, statements, tables, told},
-    },
+    prometheus::{self, Prometheus},
+    rates::validation::{Observation, Rates, Source, TooShort, statements, tables, told},
 };
 
 pub use turn::{Taken, Turn};
@@ -176,20 +174,19 @@ impl From<Failure> for Error {
 async fn registry_queries(prometheus: &Prometheus, span: Duration) -> Result<Observation, Error> {
     sleep_until((Instant::now() + span).into()).await;
     let end_time = SystemTime::now();
-    let prometheus::Statements { per_second, background_per_second, warnings, promql: _, window: _ } =
-        prometheus.registry_statements(span, end_time).await?;
-    let mut told_apart = warnings;
-    if background_per_second > 0.0 {
-        let rate = told(background_per_second);
-        told_apart.push(format!("left out: {rate} statements a second of the registry's background, by their names"));
+    let ran = prometheus.registry_statements(span, end_time).await?;
+    let mut warnings = ran.warnings;
+    if ran.background_per_second > 0.0 {
+        let rate = told(ran.background_per_second);
+        warnings.push(format!("left out: {rate} statements a second of the registry's background, by their names"));
     }
-    told_apart.push("the registry's counter tells no operations apart: only the total is compared".to_owned());
+    warnings.push("the registry's counter tells no operations apart: only the total is compared".to_owned());
     Ok(Observation {
         source: Source::RegistryQueries,
-        span,
+        span: ran.window,
         end_time,
-        rates: Rates::Total(per_second),
+        rates: Rates::Total(ran.per_second),
         reset_time: None,
-        warnings: told_apart,
+        warnings,
     })
 }

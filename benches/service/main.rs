@@ -33,8 +33,8 @@ const SECTIONS: [(&str, Section); 8] = [
     ("scrapes", |report| Box::pin(scrapes::measure(report))),
     ("handover", |report| Box::pin(handover::measure(report))),
     ("commands", |report| Box::pin(commands::measure(report))),
-    ("rates", |report| Box::pin(rates::measure(report))),
     ("estimate", |report| Box::pin(estimate::measure(report))),
+    ("rates", |report| Box::pin(rates::measure(report))),
 ];
 
 #[tokio::main]

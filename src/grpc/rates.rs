@@ -5,8 +5,9 @@ use std::time::SystemTime;
 use tonic::Status;
 
 use crate::{
+    estimator::Estimator,
     proto::v1,
-    rates::{costs::Costs, estimator::Estimator, model::ModelName, parameters::Parameters},
+    rates::{costs::Costs, model::ModelName, parameters::Parameters},
 };
 
 use super::status;

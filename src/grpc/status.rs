@@ -8,13 +8,11 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tracing::debug;
 
 use crate::{
-    board,
+    board, estimator,
     failure::{Failure, FailureReason},
     observer,
-    rates::{
-        Invalid, estimator,
-        prometheus::{self, Remedy},
-    },
+    prometheus::{self, Remedy},
+    rates::Invalid,
 };
 
 /// Of every `ErrorInfo`.

@@ -12,9 +12,9 @@ use rowcount::{
         prometheus::{PrometheusOptions, PrometheusServer},
         schema,
     },
+    estimator::Estimator,
     grpc::rates::estimate,
     proto::v1::{self, estimate_rates_request::Source, rate_service_client::RateServiceClient},
-    rates::estimator::Estimator,
 };
 use tonic::Code;
 

@@ -92,7 +92,7 @@ fn sql_redis_http_and_protobuf_stay_in_their_modules() {
         ("redis::", &["redis_link", "lease", "board", "demo", "app", "cli"]),
         ("proto::v1", &["grpc", "cli", "demo", "proto"]),
         ("std::env", &["config", "demo"]),
-        ("reqwest::", &["rates"]),
+        ("reqwest::", &["prometheus"]),
     ];
     for file in files(Path::new(SRC)) {
         let inside = file.strip_prefix(SRC).unwrap();

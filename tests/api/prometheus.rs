@@ -10,7 +10,7 @@ use std::{
 use rowcount::{
     config::PrometheusConfig,
     demo::prometheus::{PrometheusOptions, PrometheusServer},
-    rates::prometheus::{Error, Observed, Prometheus, Query, Statements},
+    prometheus::{Error, Observed, Prometheus, Query, Statements},
 };
 
 use crate::tools;

@@ -13,12 +13,13 @@ use crate::{
         connection::ConnectionArgs,
     },
     config::{PrometheusConfig, PrometheusTls, Secret},
+    estimator::Estimator,
     grpc,
+    prometheus::Prometheus,
     proto::v1::{
         EstimateRatesRequest, EstimateRatesResponse, GetCostModelRequest, GetCostModelResponse, ValidateRatesRequest,
         ValidateRatesResponse, rate_service_client::RateServiceClient,
     },
-    rates::{estimator::Estimator, prometheus::Prometheus},
 };
 
 /// A hundred thousand rates are more than the four MiB that a message has by default.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Uri;
 use prost_types::Timestamp;
 
-use crate::rates::prometheus::ExcludedCode;
+use crate::prometheus::ExcludedCode;
 
 /// A finite number above 0.
 pub fn above_zero(text: &str) -> Result<f64, String> {

@@ -273,11 +273,11 @@ mod tests {
 
     #[tokio::test]
     async fn warnings_stand_at_the_end() {
-        let text = "handler,method,requests_per_second\nblob,GET,1\n";
+        let text = "handler,method,requests_per_second\nblob_upload,POST,1\n";
         let told = told(file::parse(text.as_bytes(), false).unwrap()).await;
         assert_eq!(
             told[told.len() - 2..],
-            ["", "warning: no code is given for GET blob: each code of success counts alike"]
+            ["", "warning: no code is given for POST blob_upload: each code of success counts alike"]
         );
     }
 }

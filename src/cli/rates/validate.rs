@@ -138,9 +138,9 @@ fn name(comparison: &RateComparison) -> &'static str {
 }
 
 fn about(answer: &ValidateRatesResponse) -> Vec<(&'static str, String)> {
-    let source = text::word(answer.source().as_str_name(), "OBSERVATION_SOURCE_").replace('_', " ");
-    let counted = text::length(answer.observe_duration).map(|span| format!(", for {}", text::span(span)));
-    let mut lines = vec![("observed", source + &counted.unwrap_or_default())];
+    let source = text::word(answer.source().as_str_name(), "OBSERVATION_SOURCE_");
+    let span = text::length(answer.observe_duration).map(|span| format!(", for {}", text::span(span)));
+    let mut lines = vec![("observed", format!("{source}{}", span.unwrap_or_default()))];
     if let Some(reset) = text::moment(answer.stats_reset_time) {
         lines.push(("reset", format!("the statistics were reset at {}, while they were observed", text::time(reset))));
     }
@@ -170,7 +170,7 @@ mod tests {
             stats_reset_time: Some(prost_types::Timestamp { seconds: 1_592_589_600, nanos: 0 }),
             warnings: vec!["12 statements\nwere forgotten".to_owned()],
             source: ObservationSource::Statements.into(),
-            observe_duration: Some(prost_types::Duration { seconds: 59, nanos: 0 }),
+            observe_duration: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
                 "SELECT     500      1,000  2,000     1,001  1.001",
                 "DELETE       0          0      0      0.25      -",
                 "",
-                "observed  statements, for 59s",
+                "observed  statements, for 1m",
                 "reset     the statistics were reset at 2020-06-19T18:00:00Z, while they were observed",
                 "warning   12 statements were forgotten",
             ]
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_program_gets_every_digit_and_the_notes_as_comments() {
         let lines = rows(&answer()).unwrap();
-        assert_eq!(lines[0], "# observed: statements, for 59s");
+        assert_eq!(lines[0], "# observed: statements, for 1m");
         assert_eq!(lines[2], "# warning: 12 statements were forgotten");
         assert_eq!(lines[4..], ["select,500,1000,2000,1001,1.001", "delete,0,0,0,0.25,"]);
         assert!(markdown(&answer()).contains(&"| SELECT | 500 | 1,000 | 2,000 | 1,001 | 1.001 |".to_owned()));
@@ -213,6 +213,6 @@ mod tests {
         };
         let lines = plain(table(&answer));
         assert!(lines[1].starts_with("Total "), "{lines:?}");
-        assert_eq!(lines[3], "observed  registry queries");
+        assert_eq!(lines[3], "observed  registry_queries");
     }
 }

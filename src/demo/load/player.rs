@@ -145,24 +145,32 @@ mod tests {
         mix.pairs().iter().flat_map(|pair| pair.kinds.iter().map(move |part| role(pair, part))).collect()
     }
 
-    #[tokio::test]
-    async fn postgresql_counts_of_every_kind_the_statements_of_its_script() {
+    /// A server that counts statements, and the URL of a database with rows.
+    async fn database() -> (PostgresServer, String) {
         let config = vec!["shared_preload_libraries = 'pg_stat_statements'".into()];
         let postgres = PostgresServer::start_with(PostgresOptions { config, ..Default::default() }).await.unwrap();
         let url = postgres.create_database("registry").await.unwrap();
         schema::create(&url, 4).await.unwrap();
         schema::generate(&url, 20).await.unwrap();
         postgres.execute("registry", "CREATE EXTENSION pg_stat_statements").await.unwrap();
+        (postgres, url)
+    }
+
+    async fn stage(roles: Vec<Role>, options: &PgConnectOptions) -> Arc<Stage> {
+        let mut connection = options.connect().await.unwrap();
+        let (sample, spare) = Sample::read(&mut connection).await.unwrap();
+        let tally = Tally::new(&roles);
+        Arc::new(Stage { roles, size: SIZE, sample, spare, tally })
+    }
+
+    #[tokio::test]
+    async fn postgresql_counts_of_every_kind_the_statements_of_its_script() {
+        let (_postgres, url) = database().await;
         let options: PgConnectOptions = url.parse().unwrap();
         for mix in [Mix::Published2020, Mix::Registry432] {
-            let mut connection = options.connect().await.unwrap();
             let before = counted(&url).await.unwrap();
-            let (sample, spare) = Sample::read(&mut connection).await.unwrap();
+            let stage = stage(roles(mix), &options).await;
             assert_eq!(counted(&url).await.unwrap(), before, "reading the sample counts as nothing");
-
-            let roles = roles(mix);
-            let tally = Tally::new(&roles);
-            let stage = Arc::new(Stage { roles, size: SIZE, sample, spare, tally });
             let mut player = Player::connect(&options, Arc::clone(&stage)).await.unwrap();
             for (at, role) in stage.roles.iter().enumerate() {
                 let before = counted(&url).await.unwrap();
@@ -174,6 +182,32 @@ mod tests {
                 assert_eq!(stage.tally.sent().requests[&role.kind], 3);
             }
             player.close().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn all_that_is_set_aside_or_was_pushed_can_be_deleted() {
+        let (_postgres, url) = database().await;
+        let options: PgConnectOptions = url.parse().unwrap();
+        let stage = stage(roles(Mix::Registry432), &options).await;
+        let mut player = Player::connect(&options, Arc::clone(&stage)).await.unwrap();
+        let roles = &stage.roles;
+        let of_method = |method| (0..roles.len()).filter(move |at| roles[*at].kind.method == method);
+        for seed in 0..10 {
+            for role in of_method("put") {
+                player.play(role, seed).await.unwrap();
+            }
+        }
+        for role in of_method("delete").filter(|at| roles[*at].kind.code == "202") {
+            let mut deleted = 0;
+            let end = loop {
+                match player.play(role, deleted).await {
+                    Ok(()) => deleted += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert!(matches!(end, Error::NothingThere(_)), "{end} after {deleted}");
+            assert!(deleted >= 10, "{}: {deleted}", roles[role].kind);
         }
     }
 }

@@ -8,11 +8,9 @@ use tonic::Status;
 use tracing::{Span, error};
 
 use crate::{
+    estimator::{self, Answer, Estimator},
     proto::v1::{self, estimate_rates_request::Source},
-    rates::{
-        Invalid,
-        estimator::{self, Answer, Estimator},
-    },
+    rates::Invalid,
 };
 
 use super::request::Asked;
@@ -114,13 +112,15 @@ fn is_large(request: &v1::EstimateRatesRequest) -> bool {
 }
 
 fn within_bounds(request: &v1::EstimateRatesRequest) -> Result<(), Invalid> {
-    let rates = match &request.source {
-        Some(Source::RequestRates(given)) => given.rates.len(),
-        _ => 0,
+    let (rates, codes) = match &request.source {
+        Some(Source::RequestRates(given)) => (given.rates.len(), 0),
+        Some(Source::Prometheus(asked)) => (0, asked.excluded_codes.len()),
+        None => (0, 0),
     };
     let shares = request.cost_parameters.as_ref().map_or(0, |parameters| parameters.kind_shares.len());
     for (field, number, most) in [
         ("request_rates.rates", rates, MAX_RATES),
+        ("prometheus.excluded_codes", codes, MAX_OTHERS),
         ("cost_overrides", request.cost_overrides.len(), MAX_OTHERS),
         ("cost_parameters.kind_shares", shares, MAX_OTHERS),
         ("horizon_months", request.horizon_months.len(), MAX_OTHERS),

@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
+    estimator::{DEFAULT_WINDOW, EXCLUDED_CODES, Question, Source},
+    prometheus,
     proto::v1,
     rates::{
         Invalid,
@@ -10,12 +12,10 @@ use crate::{
         costs::CostOverride,
         csv::is_code,
         estimate::Growth,
-        estimator::{DEFAULT_WINDOW, EXCLUDED_CODES, Question, Source},
         expression::Expression,
         handler::Pair,
         operation::{Operation, PerOperation},
         parameters::{KindShare, Parameters, Sizes},
-        prometheus,
         request::RequestRate,
         units::UnitFactors,
     },
@@ -128,8 +128,8 @@ fn query(asked: &mut v1::PrometheusSource, now: SystemTime) -> Result<prometheus
     let mut excluded_codes = Vec::new();
     for (index, code) in asked.excluded_codes.iter().enumerate() {
         let parsed = code.parse::<prometheus::ExcludedCode>();
-        let fail = |error| Invalid::new(field(&format!("excluded_codes[{index}]")), format!("{error}"));
-        excluded_codes.push(parsed.map_err(fail)?);
+        let place = || field(&format!("excluded_codes[{index}]"));
+        excluded_codes.push(parsed.map_err(|error| Invalid::new(place(), error.to_string()))?);
     }
     asked.window = prost_types::Duration::try_from(window).ok();
     Ok(prometheus::Query { window, times, excluded_codes })

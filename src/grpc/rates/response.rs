@@ -5,11 +5,11 @@ use std::time::SystemTime;
 use prost_types::Timestamp;
 
 use crate::{
+    estimator::Answer,
     proto::v1,
     rates::{
         costs::{Costs, Row},
         estimate::{PairEstimate, Rate},
-        estimator::Answer,
         model::ModelName,
         operation::{Operation, PerOperation},
         parameters::Parameters,

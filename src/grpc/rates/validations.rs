@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
+    estimator,
     grpc::{convert, layer::Deadline, status},
     observer::{Observer, Turn},
     proto::v1::{self, estimate_rates_request::Source as Wire},
     rates::{
-        Invalid, estimator,
+        Invalid,
         validation::{self, Comparison, Observation, Source},
     },
 };
@@ -57,7 +58,7 @@ impl Validations {
         let source = wanted(source)?;
         let estimate = estimate.unwrap_or_default();
         in_time(span, deadline)?;
-        self.estimates.check(estimate.clone()).await?.map_err(|error| of_estimate(error))?;
+        self.estimates.check(estimate.clone()).await?.map_err(of_estimate)?;
         self.observer.check(source).map_err(|error| status::of_observer(&error))?;
         let _turn = self.turn.take(span).map_err(status::validation_running)?;
         tokio::select! {
@@ -76,7 +77,7 @@ impl Validations {
         let observed = self.observer.observe(source, span).await.map_err(|error| status::of_observer(&error))?;
         let request = of_the_same_time(request, &observed);
         let answer = self.estimates.answer(request, observed.end_time).await?;
-        let (answer, growth) = answer.map_err(|error| of_estimate(error))?;
+        let (answer, growth) = answer.map_err(of_estimate)?;
         let comparisons = validation::compare(&answer.estimate, &observed.rates);
         let more = validation::warnings(&answer.estimate, growth, observed.source);
         Ok(v1::ValidateRatesResponse {

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use rowcount::{
     config::{PrometheusConfig, PrometheusTls, Secret},
     demo::prometheus::PrometheusOptions,
-    rates::prometheus::{Cause, Error, Prometheus, Query},
+    prometheus::{Cause, Error, Prometheus, Query},
 };
 
 use super::{hours, lies::Liar, server};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rowcount::rates::prometheus::Cause;
+use rowcount::prometheus::Cause;
 
 use super::{HOUR, Past, close, close_pair, counted, hours, observed, rate};
 

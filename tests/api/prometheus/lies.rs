@@ -8,7 +8,7 @@ use std::{
 
 use rowcount::{
     config::PrometheusConfig,
-    rates::prometheus::{Cause, Error, Observed, Prometheus, Query},
+    prometheus::{Cause, Error, Observed, Prometheus, Query},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

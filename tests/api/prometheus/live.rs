@@ -8,7 +8,7 @@ use std::{
 use axum::{Router, routing::get};
 use rowcount::{
     demo::prometheus::PrometheusOptions,
-    rates::prometheus::{Cause, Query},
+    prometheus::{Cause, Query},
 };
 use tokio::net::TcpListener;
 
@@ -64,7 +64,7 @@ async fn a_registry_that_was_just_started_has_its_rates_after_a_few_scrapes() {
     server.pause();
     let mut config = rowcount::config::PrometheusConfig::at(&server.url()).unwrap();
     config.timeout = Duration::from_millis(200);
-    let frozen = rowcount::rates::prometheus::Prometheus::new(config).unwrap();
+    let frozen = rowcount::prometheus::Prometheus::new(config).unwrap();
     let query = Query { window, ..query(&[]) };
     assert!(matches!(frozen.request_rates(&query).await.unwrap_err().cause, Cause::Timeout(_)));
     server.resume();

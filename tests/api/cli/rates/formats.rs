@@ -95,5 +95,6 @@ async fn a_document_holds_what_the_published_one_did_not() {
     ] {
         assert!(text.lines().any(|told| told == line), "{line} in {text}");
     }
-    assert!(published(&["-o", "markdown"]).await.contains("\n## Warnings\n\n- no code is given for GET Blob: "));
+    let both = ["--monthly-growth", "0.05", "--ceiling", "700", "-o", "markdown"];
+    assert!(published(&both).await.contains("- crossed: "), "{}", published(&both).await);
 }

@@ -6,13 +6,14 @@ use std::{
 };
 
 use rowcount::{
+    estimator::Estimator,
     grpc,
     proto::v1::{
         EstimateRatesRequest, EstimateRatesResponse, GetCostModelRequest, GetCostModelResponse, ObservationSource,
         RateComparison, SqlOperation, ValidateRatesRequest, ValidateRatesResponse,
         rate_service_server::{RateService, RateServiceServer},
     },
-    rates::{costs::CostOverride, estimator::Estimator, operation::PerOperation},
+    rates::{costs::CostOverride, operation::PerOperation},
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;

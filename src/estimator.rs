@@ -2,15 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{
-    Invalid,
-    ceiling::Outlook,
-    costs::{CostOverride, Costs},
-    estimate::{Estimate, Growth},
-    model::ModelName,
-    parameters::Parameters,
+use crate::{
     prometheus::{self, Prometheus},
-    request::RequestRate,
+    rates::{
+        Invalid,
+        ceiling::Outlook,
+        costs::{CostOverride, Costs},
+        estimate::{Estimate, Growth},
+        model::ModelName,
+        parameters::Parameters,
+        request::RequestRate,
+    },
 };
 
 /// Answers questions. Cheap to clone.
