@@ -59,6 +59,8 @@ pub struct Answer {
     pub costs: Costs,
     /// The expression that was asked; `None` for given rates.
     pub promql: Option<String>,
+    /// The window that the rates are means over, which may be shorter than what was asked; `None` for given rates.
+    pub window: Option<Duration>,
 }
 
 /// Why there is no answer.
@@ -88,18 +90,19 @@ impl Estimator {
     pub async fn answer(&self, question: &Question) -> Result<Answer, Error> {
         let costs = self.check(question)?;
         let Question { source, model: _, parameters: _, overrides: _, growth, outlook } = question;
-        let (rates, promql, mut warnings) = match source {
+        let (rates, asked, mut warnings) = match source {
             Source::Given(rates) => (rates.clone(), None, Vec::new()),
             Source::Prometheus(query) => {
                 let prometheus = self.prometheus.as_ref().ok_or(Error::NoPrometheus)?;
                 let observed = prometheus.request_rates(query).await?;
-                (observed.rates, Some(observed.promql), observed.warnings)
+                (observed.rates, Some((observed.promql, observed.window)), observed.warnings)
             }
         };
         let mut estimate = Estimate::new(&rates, &costs, *growth, outlook, SystemTime::now());
         warnings.append(&mut estimate.warnings);
         estimate.warnings = warnings;
-        Ok(Answer { estimate, costs, promql })
+        let (promql, window) = asked.unzip();
+        Ok(Answer { estimate, costs, promql, window })
     }
 
     /// What requests cost by `question`, when it can be answered at all: nobody is asked for that.

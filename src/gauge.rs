@@ -15,7 +15,7 @@ use crate::{
     clock::Clock,
     config::GaugeConfig,
     estimator::{Answer, Error, Estimator, Question},
-    metrics::estimate::EstimateMetrics,
+    metrics::estimate::{EstimateMetrics, Shown},
     rates::operation::PerOperation,
 };
 
@@ -91,7 +91,8 @@ impl Gauge {
         match answer {
             Ok(Answer { estimate, .. }) => {
                 let totals = PerOperation::from_fn(|operation| estimate.totals[operation].range);
-                let is_shown = self.gate.publish(grant, totals);
+                let shown = Shown { totals, unmapped_share: estimate.unmapped_share };
+                let is_shown = self.gate.publish(grant, shown);
                 self.metrics.made();
                 debug!(is_shown, warnings = estimate.warnings.join("; "), "Estimate made");
                 if was_failing {
@@ -171,7 +172,7 @@ mod tests {
         assert!(!gauge.settle(&grant, Ok(answer().await), true));
         assert!(gauge.settle(&grant, Err(Error::NoPrometheus), false));
         let shown = gauge.gate.shown().unwrap();
-        assert_eq!(shown.iter().map(|(_, range)| range.expected).collect::<Vec<_>>(), [10.0, 0.0, 0.0, 0.0]);
+        assert_eq!(shown.totals.iter().map(|(_, range)| range.expected).collect::<Vec<_>>(), [10.0, 0.0, 0.0, 0.0]);
         let page = exporter.page().unwrap();
         assert!(page.contains("\nrowcount_estimate_failures_total 2\n"), "{page}");
         assert!(!page.contains("\nrowcount_estimate_last_success_timestamp_seconds 0\n"), "{page}");

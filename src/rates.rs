@@ -35,13 +35,23 @@ impl Invalid {
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into() }
     }
+
+    /// The same, of a field within `outer`.
+    pub fn within(self, outer: &str) -> Self {
+        Self { field: format!("{outer}.{}", self.field), ..self }
+    }
 }
+
+/// More than anybody means: products of a few such numbers are still numbers.
+const LARGEST: f64 = 1e15;
 
 /// `number`, when it can be a rate, a count or a share.
 pub fn non_negative(field: &str, number: f64) -> Result<f64, Invalid> {
-    if number.is_finite() && number >= 0.0 {
-        Ok(number)
-    } else {
-        Err(Invalid::new(field, format!("{number} is not a number of 0 or more")))
+    if !number.is_finite() || number < 0.0 {
+        return Err(Invalid::new(field, format!("{number} is not a number of 0 or more")));
     }
+    if number > LARGEST {
+        return Err(Invalid::new(field, format!("{number} is more than {LARGEST:e}")));
+    }
+    Ok(number)
 }

@@ -71,7 +71,7 @@ async fn compare(url: &str, mix: Mix, multiple: f64) -> Row {
         source: v1::ObservationSource::Statements.into(),
     };
     let by_labels = client.validate_rates(request).await.expect("it validates").into_inner();
-    let sent = load.sent() - before;
+    let sent = since(load.sent(), &before);
     let by_kinds = client.estimate_rates(with_kinds(model, &sent)).await.expect("it estimates").into_inner();
     load.finish().await.expect("the load is played to its end");
 
@@ -90,10 +90,22 @@ async fn compare(url: &str, mix: Mix, multiple: f64) -> Row {
     }
 }
 
+/// Requests by kind, and those that were late, since `before`.
+fn since(mut sent: Sent, before: &Sent) -> Sent {
+    for (kind, count) in &mut sent.requests {
+        *count -= before.requests.get(kind).copied().unwrap_or_default();
+    }
+    sent.late -= before.late;
+    sent
+}
+
 /// The estimate for the time that was observed, with the shares that the kinds really had.
 fn with_kinds(model: &str, sent: &Sent) -> v1::EstimateRatesRequest {
     let labels = |kind: &Kind| (kind.handler, kind.method, kind.code);
-    let of = |kind: &Kind| sent.requests.iter().filter(move |(other, _)| labels(other) == labels(kind));
+    let of = |kind: &Kind| {
+        let wanted = labels(kind);
+        sent.requests.iter().filter(move |(other, _)| labels(other) == wanted)
+    };
     let several = sent.requests.iter().filter(|(kind, count)| **count > 0 && of(kind).count() > 1);
     let kind_shares = several.map(|(kind, count)| v1::KindShare {
         kind: kind.name.to_owned(),

@@ -20,6 +20,7 @@ mod inputs;
 mod markdown;
 mod model;
 mod option;
+mod options;
 mod outlook;
 mod per_request;
 mod quantity;

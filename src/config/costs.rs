@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use crate::rates::{
     Invalid,
     costs::{CostOverride, Costs},
-    csv::is_code,
     expression::Expression,
     handler::Pair,
     model::ModelName,
     operation::{Operation, PerOperation},
-    parameters::{Parameters, Sizes},
+    parameters::Parameters,
+    request::check_code,
 };
 
 use super::{
@@ -87,8 +87,8 @@ impl Record<'_> {
             }
         }
         let code = self.text("code");
-        if !code.is_empty() && !is_code(&code) {
-            self.refuse("code", &format!("{code:?} is not a response code of three digits"));
+        if let Err(Invalid { field: _, problem }) = check_code(&code) {
+            self.refuse("code", &problem);
         }
         if Operation::ALL.iter().all(|operation| self.text(operation.as_str()).is_empty()) {
             self.refuse("", "has none of select, insert, update and delete; write select: 0 when it costs nothing");
@@ -109,9 +109,9 @@ impl Record<'_> {
             self.refuse(key, &error.to_string());
             Expression::default()
         });
-        let number = expression.at(Sizes::default());
-        if !number.is_finite() || number < 0.0 {
-            self.refuse(key, &format!("{text} is {number} for an image of the default size, want 0 or more"));
+        // Whatever sizes a request gives: it must not fail for what stands here.
+        if !expression.is_never_negative() {
+            self.refuse(key, &format!("{text} is {expression}, which is below 0 for some sizes"));
         }
         expression
     }

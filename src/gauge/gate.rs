@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::{
     claim::{Grant, Role},
     clock::{BootTime, Clock},
-    rates::{costs::Range, operation::PerOperation},
+    metrics::estimate::Shown,
 };
 
 /// An estimate that was not made anew for this many intervals is none any more.
@@ -29,7 +29,7 @@ pub struct EstimateGate {
 struct Published {
     grant: Grant,
     at: BootTime,
-    totals: PerOperation<Range>,
+    shown: Shown,
 }
 
 // === impl EstimateGate ===
@@ -40,23 +40,23 @@ impl EstimateGate {
         Self { role, clock, kept_for: interval * INTERVALS, published: Mutex::new(None) }
     }
 
-    /// Lets `totals` through; false when the claim under `grant` is over.
-    pub fn publish(&self, grant: &Grant, totals: PerOperation<Range>) -> bool {
+    /// Lets an estimate through; false when the claim under `grant` is over.
+    pub fn publish(&self, grant: &Grant, shown: Shown) -> bool {
         let now = self.clock.now();
         let is_ours = self.is_held(grant, now);
         if is_ours {
             let mut published = self.published.lock().expect("no holder of this lock panics");
-            *published = Some(Published { grant: grant.clone(), at: now, totals });
+            *published = Some(Published { grant: grant.clone(), at: now, shown });
         }
         is_ours
     }
 
     /// The holder's estimate; `None` from the moment at which the lease is over or the estimate too old.
-    pub fn shown(&self) -> Option<PerOperation<Range>> {
+    pub fn shown(&self) -> Option<Shown> {
         let now = self.clock.now();
         let published = self.published.lock().expect("no holder of this lock panics");
-        let Published { grant, at, totals } = published.as_ref()?;
-        (self.is_held(grant, now) && now.saturating_since(*at) <= self.kept_for).then_some(*totals)
+        let Published { grant, at, shown } = published.as_ref()?;
+        (self.is_held(grant, now) && now.saturating_since(*at) <= self.kept_for).then_some(*shown)
     }
 
     fn is_held(&self, grant: &Grant, now: BootTime) -> bool {
@@ -101,12 +101,12 @@ mod tests {
     #[test]
     fn an_estimate_goes_with_the_claim_that_it_was_made_under() {
         let (gate, tx, clock) = gate(holder(5, at(10)));
-        assert!(!gate.publish(&grant(4), PerOperation::default()));
-        assert!(gate.publish(&grant(5), PerOperation::default()));
+        assert!(!gate.publish(&grant(4), Shown::default()));
+        assert!(gate.publish(&grant(5), Shown::default()));
         assert!(gate.shown().is_some());
         *clock.0.lock().unwrap() = at(10);
         assert_eq!(gate.shown(), None, "the role still says holder, the clock does not");
-        assert!(!gate.publish(&grant(5), PerOperation::default()));
+        assert!(!gate.publish(&grant(5), Shown::default()));
         tx.send_replace(holder(6, at(1_000)));
         assert_eq!(gate.shown(), None, "it is of another claim");
     }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn an_estimate_that_was_not_made_anew_for_three_intervals_is_none() {
         let (gate, _tx, clock) = gate(holder(5, at(10_000)));
-        assert!(gate.publish(&grant(5), PerOperation::default()));
+        assert!(gate.publish(&grant(5), Shown::default()));
         *clock.0.lock().unwrap() = at(300);
         assert!(gate.shown().is_some());
         *clock.0.lock().unwrap() = at(301);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use tonic::Status;
 
 use crate::{
-    estimator::Estimator,
+    estimator::{self, Estimator},
     proto::v1,
     rates::{costs::Costs, model::ModelName, parameters::Parameters},
 };
@@ -17,13 +17,13 @@ pub mod request;
 mod response;
 pub mod validations;
 
-/// Answers EstimateRates; bounded by the time-out of Prometheus.
+/// Answers EstimateRates; each query of Prometheus is bounded by its time-out.
 pub async fn estimate(
     estimator: &Estimator,
     request: v1::EstimateRatesRequest,
-) -> Result<v1::EstimateRatesResponse, Status> {
-    let asked = request::Asked::new(request, SystemTime::now()).map_err(|error| status::of_invalid(&error))?;
-    let answer = estimator.answer(&asked.question).await.map_err(|error| status::of_estimator(&error))?;
+) -> Result<v1::EstimateRatesResponse, estimator::Error> {
+    let asked = request::Asked::new(request, SystemTime::now())?;
+    let answer = estimator.answer(&asked.question).await?;
     Ok(response::estimate(asked, answer))
 }
 

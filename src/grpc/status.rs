@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Display, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     board, estimator,
@@ -40,14 +40,19 @@ pub fn no_prometheus(error: &impl Display) -> Status {
     Status::with_error_details(Code::FailedPrecondition, error.to_string(), details)
 }
 
-/// Prometheus did not answer, or not with rates: only what may pass by itself is worth a retry.
+/// Prometheus did not answer, or not with rates: only what may pass by itself is worth a retry. Its address and what is
+/// wrong with the settings are for the log: callers have neither.
 pub fn prometheus_failed(error: &prometheus::Error) -> Status {
-    let reason = match error.cause.remedy() {
-        Remedy::Retry => return unavailable("PROMETHEUS_UNAVAILABLE", &error.to_string()),
-        Remedy::MoreData => "NO_DATA",
-        Remedy::Configuration => "PROMETHEUS_UNUSABLE",
+    warn!(%error, "Prometheus gave no rates");
+    let (reason, message) = match error.cause.remedy() {
+        Remedy::Retry => return unavailable("PROMETHEUS_UNAVAILABLE", &format!("Prometheus {}", error.cause)),
+        Remedy::MoreData => ("NO_DATA", format!("Prometheus {}", error.cause)),
+        Remedy::Configuration => (
+            "PROMETHEUS_UNUSABLE",
+            "Prometheus cannot be asked as it is configured; this instance's log says why".into(),
+        ),
     };
-    Status::with_error_details(Code::FailedPrecondition, error.to_string(), with_reason(reason, []))
+    Status::with_error_details(Code::FailedPrecondition, message, with_reason(reason, []))
 }
 
 /// An estimate that was not made.

@@ -43,7 +43,14 @@ impl Outlook {
         if months.is_empty() && monthly_growth > 0.0 {
             months = vec![12, 24, 36];
         }
-        Ok(Self { monthly_growth, horizon_months: months, ceiling_per_second: Some(ceiling).filter(|c| *c > 0.0) })
+        let ceiling_per_second = Some(ceiling).filter(|ceiling| *ceiling > 0.0);
+        let outlook = Self { monthly_growth, horizon_months: months, ceiling_per_second };
+        let furthest = outlook.horizon_months.iter().max().copied().unwrap_or_default();
+        non_negative("monthly_growth_rate", outlook.factor(furthest)).map_err(|_| {
+            let problem = format!("{monthly_growth} comes to no load that there can be in {furthest} months");
+            Invalid::new("monthly_growth_rate", problem)
+        })?;
+        Ok(outlook)
     }
 
     /// Growth a month.
@@ -108,6 +115,7 @@ mod tests {
         assert_eq!(field(f64::NAN, &[], 0.0), "monthly_growth_rate");
         assert_eq!(field(-0.1, &[], 0.0), "monthly_growth_rate");
         assert_eq!(field(0.0, &[12, 0], 0.0), "horizon_months[1]");
+        assert_eq!(field(1e3, &[1_200], 0.0), "monthly_growth_rate");
         assert_eq!(field(0.0, &[], f64::INFINITY), "ceiling_per_second");
     }
 }

@@ -1,6 +1,6 @@
 //! A cost model in use: its expressions as numbers, with the parameters, the shares and the overrides that are given.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Invalid,
@@ -71,7 +71,7 @@ pub struct RequestCost {
     pub operations: PerOperation<Range>,
     /// Statements inside triggers and foreign-key checks.
     pub nested: PerOperation<Range>,
-    /// Whether codes of different costs went into it, each with the same weight, since the rate does not tell its code.
+    /// Whether codes of different costs went into it, by their weights, since the rate does not tell its code.
     pub is_of_several_codes: bool,
 }
 
@@ -95,13 +95,16 @@ impl CostOverride {
 impl Costs {
     /// The model with these parameters. Overrides come first, in their order; then the shares are settled.
     pub fn new(model: &Model, parameters: &Parameters, overrides: &[CostOverride]) -> Result<Self, Invalid> {
-        let mut costs = model.costs.clone();
+        let keyed = |cost: &Cost| (Pair::new(&cost.handler, &cost.method), cost.clone());
+        let mut keyed: Vec<(Pair, Cost)> = model.costs.iter().map(keyed).collect();
         for change in overrides {
-            apply(&mut costs, change)?;
+            apply(&mut keyed, change)?;
         }
         let mut by_pair: HashMap<Pair, Vec<usize>> = HashMap::new();
-        for (index, cost) in costs.iter().enumerate() {
-            by_pair.entry(Pair::new(&cost.handler, &cost.method)).or_default().push(index);
+        let mut costs = Vec::with_capacity(keyed.len());
+        for (index, (pair, cost)) in keyed.into_iter().enumerate() {
+            by_pair.entry(pair).or_default().push(index);
+            costs.push(cost);
         }
         settle(&mut costs, &by_pair, &parameters.shares)?;
         let rows = costs.into_iter().map(|cost| Row::new(cost, parameters)).collect::<Result<_, _>>()?;
@@ -121,19 +124,21 @@ impl Costs {
     /// The cost of a request; `None` when there is none. A rate without a code is taken as one of successes.
     pub fn find(&self, pair: &Pair, code: &str) -> Option<RequestCost> {
         let rows: Vec<&Row> = self.by_pair.get(pair)?.iter().map(|index| &self.rows[*index]).collect();
-        let rows: Vec<&Row> = rows.into_iter().filter(|row| row.cost.answers(code)).collect();
-        let codes: BTreeSet<&str> = rows.iter().map(|row| &*row.cost.code).collect();
+        let rows = answering(rows, |row| &row.cost, code);
+        let weights: BTreeMap<&str, f64> = rows.iter().map(|row| (&*row.cost.code, row.cost.code_weight)).collect();
+        let sum: f64 = weights.values().sum();
         let of = |number: &dyn Fn(&Row) -> f64| {
             // A kind that never occurs is neither the cheapest nor the dearest.
             let occurring = || rows.iter().filter(|row| row.cost.share > 0.0).map(|row| number(row));
+            let expected = |row: &&Row| row.cost.share * row.cost.code_weight / sum * number(row);
             Range {
                 low: occurring().fold(f64::INFINITY, f64::min),
-                expected: rows.iter().map(|row| row.cost.share * number(row)).sum::<f64>() / codes.len() as f64,
+                expected: rows.iter().map(expected).sum(),
                 high: occurring().fold(0.0, f64::max),
             }
         };
         let operations = PerOperation::from_fn(|operation| of(&|row| row.operations[operation]));
-        let is_of_several_codes = codes.len() > 1 && operations.iter().any(|(_, range)| range.low < range.high);
+        let is_of_several_codes = weights.len() > 1 && operations.iter().any(|(_, range)| range.low < range.high);
         let nested = PerOperation::from_fn(|operation| of(&|row| row.nested[operation]));
         (!rows.is_empty()).then_some(RequestCost { operations, nested, is_of_several_codes })
     }
@@ -154,7 +159,7 @@ impl Row {
     fn new(cost: Cost, parameters: &Parameters) -> Result<Self, Invalid> {
         let number = |name: &str, expression: Expression| {
             let number = expression.at(parameters.sizes);
-            if number >= 0.0 {
+            if number.is_finite() && number >= 0.0 {
                 return Ok(number);
             }
             let Cost { method, handler, kind, .. } = &cost;
@@ -173,42 +178,46 @@ impl Row {
     }
 }
 
-// === impl Cost ===
-
-impl Cost {
-    /// Whether this is what a request with `code` costs; without one, a success.
-    fn answers(&self, code: &str) -> bool {
-        self.code == code || self.code.is_empty() || (code.is_empty() && self.code.starts_with('2'))
-    }
+/// Those of `items` whose cost is that of a request with `code`: those of this code, else those of any. Without a code,
+/// those of successes, else those of any.
+fn answering<'a, T>(items: Vec<T>, cost: impl Fn(&T) -> &'a Cost, code: &str) -> Vec<T> {
+    let is_exact = |item: &T| {
+        let own = &cost(item).code;
+        if code.is_empty() { own.starts_with('2') } else { own == code }
+    };
+    let has_exact = items.iter().any(is_exact);
+    let answers = |item: &T| if has_exact { is_exact(item) } else { cost(item).code.is_empty() };
+    items.into_iter().filter(answers).collect()
 }
 
-/// Puts one override in the place of what it replaces.
-fn apply(costs: &mut Vec<Cost>, change: &CostOverride) -> Result<(), Invalid> {
+/// Puts one override in the place of what it replaces: one kind, all kinds of one code, or all of a handler and method.
+fn apply(costs: &mut Vec<(Pair, Cost)>, change: &CostOverride) -> Result<(), Invalid> {
     let CostOverride { field, handler, method, code, kind, operations, note } = change;
     let pair = Pair::new(handler, method);
-    let is_meant = |cost: &Cost| {
-        Pair::new(&cost.handler, &cost.method) == pair
-            && (code.is_empty() || cost.code.is_empty() || cost.code == *code)
-    };
+    if !code.is_empty() && !kind.is_empty() {
+        split_off(costs, &pair, code);
+    }
+    let is_meant = |(of, cost): &(Pair, Cost)| *of == pair && (code.is_empty() || cost.code == *code);
     if !kind.is_empty() {
-        let kinds = known_kinds(costs.iter().filter(|cost| is_meant(cost)));
-        let named: Vec<_> = costs.iter_mut().filter(|cost| is_meant(cost) && cost.kind == *kind).collect();
+        let kinds = known_kinds(costs.iter().filter(|cost| is_meant(cost)).map(|(_, cost)| cost));
+        let named: Vec<_> = costs.iter_mut().filter(|cost| is_meant(cost) && cost.1.kind == *kind).collect();
         if named.is_empty() {
             let problem = format!("no kind of {method} {handler} {code} is {kind:?}; there are: {kinds}");
             return Err(Invalid::new(format!("{field}.kind"), problem));
         }
-        for cost in named {
+        for (_, cost) in named {
             replace(cost, operations, note);
         }
         return Ok(());
     }
-    let place = costs.iter().position(is_meant).unwrap_or(costs.len());
+    let place = costs.iter().position(|(of, _)| *of == pair).unwrap_or(costs.len());
     costs.retain(|cost| !is_meant(cost));
     let (select_warm, nested) = (Expression::default(), PerOperation::default());
     let mut cost = Cost {
         handler: handler.clone(),
         method: method.clone(),
         code: code.clone(),
+        code_weight: 1.0,
         kind: "any".to_owned(),
         share: 1.0,
         operations: *operations,
@@ -217,8 +226,20 @@ fn apply(costs: &mut Vec<Cost>, change: &CostOverride) -> Result<(), Invalid> {
         note: String::new(),
     };
     replace(&mut cost, operations, note);
-    costs.insert(place, cost);
+    costs.insert(place, (pair, cost));
     Ok(())
+}
+
+/// Gives `code` kinds of its own where the model has only those of any code, so that one of them can be replaced and the
+/// other codes stay as they are.
+fn split_off(costs: &mut Vec<(Pair, Cost)>, pair: &Pair, code: &str) {
+    let of_pair = costs.iter().filter(|(of, _)| of == pair);
+    let of_any = of_pair.clone().filter(|(_, cost)| cost.code.is_empty());
+    if of_pair.clone().any(|(_, cost)| cost.code == code) {
+        return;
+    }
+    let own: Vec<_> = of_any.cloned().map(|(of, cost)| (of, Cost { code: code.to_owned(), ..cost })).collect();
+    costs.extend(own);
 }
 
 /// The cache is the override's matter then, and what triggers do is not known of it.
@@ -235,7 +256,7 @@ fn settle(costs: &mut [Cost], by_pair: &HashMap<Pair, Vec<usize>>, given: &[Kind
     let mut settled: HashMap<usize, &KindShare> = HashMap::new();
     for share in given {
         let rows = by_pair.get(&share.pair).map_or(&[][..], Vec::as_slice);
-        let rows: Vec<usize> = rows.iter().copied().filter(|row| costs[*row].answers(&share.code)).collect();
+        let rows = answering(rows.to_vec(), |row| &costs[*row], &share.code);
         let named = rows.iter().copied().filter(|row| costs[*row].kind == share.kind);
         let [row] = named.collect::<Vec<_>>()[..] else {
             let kinds = known_kinds(rows.iter().map(|row| &costs[*row]));
@@ -343,7 +364,7 @@ mod tests {
         assert_eq!(select(&costs, "tags", "GET", "").expected, 3.0);
         assert_eq!(select(&costs, "tags", "GET", "404").expected, 1.0);
         let start_or_mount = costs.find(&Pair::new("blob_upload", "POST"), "").unwrap();
-        assert_eq!(start_or_mount.operations[Operation::Select].expected, 2.5);
+        assert_eq!(start_or_mount.operations[Operation::Select].expected, 0.5, "a tenth of them mounts");
         assert!(start_or_mount.is_of_several_codes);
         assert!(!costs.find(&Pair::new("blob", "GET"), "").unwrap().is_of_several_codes, "200 and 206 cost the same");
         assert_eq!(costs.find(&Pair::new("manifest", "GET"), "503"), None);
@@ -384,6 +405,13 @@ mod tests {
         assert_eq!(select(&one, "manifest", "PUT", "201").high, 46.0);
         let all = of(change("", "", "3")).unwrap();
         assert_eq!(select(&all, "manifest", "PUT", "400"), Range { low: 3.0, expected: 3.0, high: 3.0 });
+        let published =
+            |change| Costs::new(ModelName::Published2020.model(), &Parameters::default(), &[change]).unwrap();
+        for kind in ["", "any"] {
+            let one = published(change("404", kind, "7"));
+            let of = |code| select(&one, "manifest", "PUT", code).expected;
+            assert_eq!([of("404"), of("201"), of("")], [7.0, 1.0, 1.0], "{kind:?} of one code leaves the others");
+        }
         let error = of(change("201", "new", "1")).unwrap_err();
         assert_eq!(error.field, "cost_overrides[0].kind");
         let fits = |kind, name: ModelName| change("201", kind, "1").fits(name.model());

@@ -1,11 +1,12 @@
 //! Request rates from a CSV file: the columns `handler` (or `route`), `method`, `requests_per_second` and, where it is
 //! known, `code`, in any order. Lines that begin with # are comments. Whatever cannot be a rate is refused by its line.
 
-use std::collections::HashMap;
-
 use csv::{Position, ReaderBuilder, StringRecord, Trim};
 
-use super::{handler::Pair, request::RequestRate};
+use super::{
+    Invalid,
+    request::{Given, RequestRate, Seen},
+};
 
 /// Why a file is none of request rates.
 #[derive(Debug, thiserror::Error)]
@@ -16,23 +17,28 @@ pub enum Error {
     )]
     Header {
         /// Line of the header.
-        line: u64,
+        line: usize,
         /// What is wrong.
         problem: String,
     },
     /// A value that cannot be.
-    #[error("line {line}: {column}: {problem}")]
+    #[error("line {line}: {error}")]
     Value {
         /// Its line.
-        line: u64,
-        /// Its column.
-        column: &'static str,
-        /// What is wrong.
-        problem: String,
+        line: usize,
+        /// What is wrong, by column.
+        error: Invalid,
     },
-    /// No CSV, or none that can be read.
-    #[error(transparent)]
-    Csv(#[from] csv::Error),
+    /// A row of another number of fields than the header has.
+    #[error("line {line}: has {fields} fields, the header has {wanted}")]
+    Fields {
+        /// Its line.
+        line: usize,
+        /// How many it has.
+        fields: usize,
+        /// How many it should have.
+        wanted: usize,
+    },
     /// Nothing but a header.
     #[error("there is no rate in it")]
     Empty,
@@ -46,21 +52,24 @@ struct Columns {
     code: Option<usize>,
 }
 
-/// Where each pair was given: for each code of it, the line.
-type Lines = HashMap<Pair, Vec<(String, u64)>>;
-
 /// The rates in the text of a file.
 pub fn read(file: &str) -> Result<Vec<RequestRate>, Error> {
-    let mut reader = ReaderBuilder::new().comment(Some(b'#')).trim(Trim::All).from_reader(file.as_bytes());
-    let header = reader.headers()?;
-    let columns = Columns::find(header, line(file, header.position()))?;
+    // Rows of another length are told by their line below.
+    let mut reader =
+        ReaderBuilder::new().comment(Some(b'#')).trim(Trim::All).flexible(true).from_reader(file.as_bytes());
+    let header = reader.headers().cloned().unwrap_or_default();
+    let columns = Columns::find(&header, line(file, header.position()))?;
     let mut rates = Vec::new();
-    let mut lines = Lines::new();
+    let mut seen = Seen::default();
     for row in reader.records() {
-        let row = row?;
+        // Of text in memory nothing else can go wrong.
+        let Ok(row) = row else { continue };
         let line = line(file, row.position());
+        if row.len() != header.len() {
+            return Err(Error::Fields { line, fields: row.len(), wanted: header.len() });
+        }
         let rate = columns.rate(&row, line)?;
-        note(&mut lines, &rate, line)?;
+        seen.add(&rate, line).map_err(|given| Error::Value { line, error: twice(&rate, &given) })?;
         rates.push(rate);
     }
     if rates.is_empty() { Err(Error::Empty) } else { Ok(rates) }
@@ -69,7 +78,7 @@ pub fn read(file: &str) -> Result<Vec<RequestRate>, Error> {
 // === impl Columns ===
 
 impl Columns {
-    fn find(header: &StringRecord, line: u64) -> Result<Self, Error> {
+    fn find(header: &StringRecord, line: usize) -> Result<Self, Error> {
         let one = |names: &[&str]| {
             let named = |name: &str| names.iter().any(|wanted| name.eq_ignore_ascii_case(wanted));
             let mut found = header.iter().enumerate().filter(|(_, name)| named(name)).map(|(index, _)| index);
@@ -90,57 +99,29 @@ impl Columns {
         })
     }
 
-    fn rate(&self, row: &StringRecord, line: u64) -> Result<RequestRate, Error> {
-        let fail = |column, problem: String| Err(Error::Value { line, column, problem });
-        let (handler, method, per_second) = (&row[self.handler], &row[self.method], &row[self.per_second]);
-        let code = self.code.map(|code| &row[code]).unwrap_or_default();
-        for (column, text) in [("handler", handler), ("method", method)] {
-            if text.is_empty() {
-                return fail(column, "is empty".to_owned());
-            }
-        }
-        if !code.is_empty() && !is_code(code) {
-            return fail("code", format!("{code:?} is not a response code of three digits"));
-        }
-        match per_second.parse::<f64>() {
-            Ok(number) if number.is_finite() && number >= 0.0 => Ok(RequestRate {
-                handler: handler.to_owned(),
-                method: method.to_owned(),
-                code: code.to_owned(),
-                per_second: number,
-                peak_per_second: None,
-            }),
-            Ok(number) => fail("requests_per_second", format!("{number} is not a number of 0 or more")),
-            Err(_) => fail("requests_per_second", format!("{per_second:?} is not a number")),
-        }
+    fn rate(&self, row: &StringRecord, line: usize) -> Result<RequestRate, Error> {
+        let text = |column: usize| &row[column];
+        let (per_second, code) = (text(self.per_second), self.code.map(text).unwrap_or_default());
+        let number = per_second.parse::<f64>();
+        let number = number.map_err(|_| Invalid::new("requests_per_second", format!("{per_second:?} is not a number")));
+        let rate = number.and_then(|number| RequestRate::new(text(self.handler), text(self.method), code, number, 0.0));
+        rate.map_err(|error| Error::Value { line, error })
     }
-}
-
-/// Whether `text` is a response code.
-pub fn is_code(text: &str) -> bool {
-    text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The line of a row, whose position is where the reader was before it: comments and empty lines may follow there.
-fn line(file: &str, position: Option<&Position>) -> u64 {
+fn line(file: &str, position: Option<&Position>) -> usize {
     let Some(position) = position else { return 1 };
     let rest = usize::try_from(position.byte()).ok().and_then(|byte| file.get(byte..)).unwrap_or_default();
     let skipped = rest.lines().take_while(|line| line.is_empty() || line.starts_with('#')).count();
-    position.line() + skipped as u64
+    usize::try_from(position.line()).unwrap_or(usize::MAX).saturating_add(skipped)
 }
 
-/// Refuses a pair that an earlier line gave, for the same code or for all of them.
-fn note(lines: &mut Lines, rate: &RequestRate, line: u64) -> Result<(), Error> {
-    let earlier = lines.entry(Pair::new(&rate.handler, &rate.method)).or_default();
-    let same = earlier.iter().find(|(code, _)| *code == rate.code || code.is_empty() || rate.code.is_empty());
-    if let Some((code, first)) = same {
-        let RequestRate { handler, method, .. } = rate;
-        let for_code = if code.is_empty() { "every code".to_owned() } else { format!("code {code}") };
-        let problem = format!("{method} {handler} is on line {first} already, for {for_code}");
-        return Err(Error::Value { line, column: "handler", problem });
-    }
-    earlier.push((rate.code.clone(), line));
-    Ok(())
+/// The error for a rate that an earlier line gave.
+fn twice(rate: &RequestRate, given: &Given) -> Invalid {
+    let RequestRate { handler, method, .. } = rate;
+    let codes = if given.code.is_empty() { "every code".to_owned() } else { format!("code {}", given.code) };
+    Invalid::new("handler", format!("{method} {handler} is on line {} already, for {codes}", given.place))
 }
 
 #[cfg(test)]
@@ -175,7 +156,7 @@ mod tests {
         assert_eq!(row("blob,GET,200,many"), "line 3: requests_per_second: \"many\" is not a number");
         assert_eq!(row("blob,GET,2xx,1"), "line 3: code: \"2xx\" is not a response code of three digits");
         assert_eq!(row("blob,,200,1"), "line 3: method: is empty");
-        assert!(row("blob,GET").contains("line: 3"), "{}", row("blob,GET"));
+        assert_eq!(row("# two fields\n\nblob,GET"), "line 5: has 2 fields, the header has 4");
         assert!(row("# why\n\n# so\nblob,,200,1").starts_with("line 6: "));
     }
 

@@ -149,7 +149,9 @@ impl Estimate {
         }
         if !without_code.is_empty() {
             let listed = without_code.join(", ");
-            estimate.warnings.push(format!("no code is given for {listed}: each code of success counts alike"));
+            estimate
+                .warnings
+                .push(format!("no code is given for {listed}: codes of success are taken by assumed weights"));
         }
         estimate.look_ahead(outlook, now);
         estimate

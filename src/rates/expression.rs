@@ -53,6 +53,11 @@ impl Expression {
         *self == Self::constant(self.constant)
     }
 
+    /// Whether it is a number of 0 or more for all sizes.
+    pub fn is_never_negative(&self) -> bool {
+        [self.constant, self.layers, self.children, self.tags].iter().all(|part| part.is_finite() && *part >= 0.0)
+    }
+
     fn times(self, factor: f64) -> Self {
         let Self { constant, layers, children, tags } = self;
         Self { constant: constant * factor, layers: layers * factor, children: children * factor, tags: tags * factor }

@@ -34,6 +34,8 @@ pub struct Cost {
     pub method: String,
     /// Response code; empty: any.
     pub code: String,
+    /// Weight of this code among the successes of its handler and method, for rates that do not tell their code.
+    pub code_weight: f64,
     /// What the labels do not tell apart.
     pub kind: String,
     /// Share of this kind among its handler, method and code.
@@ -103,7 +105,7 @@ impl Model {
     }
 }
 
-/// A row of a built-in table. Its columns: method, handler, code, kind, share, select, select_warm, insert, update,
+/// A row of a built-in table. Its columns: method, handler, code, code_weight, kind, share, select, select_warm, insert, update,
 /// delete, nested_select, nested_insert, nested_update, nested_delete, note.
 fn cost(row: &csv::StringRecord) -> Cost {
     let text = |column: usize| row[column].to_owned();
@@ -112,16 +114,18 @@ fn cost(row: &csv::StringRecord) -> Cost {
         let mut columns = columns.into_iter();
         PerOperation::from_fn(|_| columns.next().map(number).unwrap_or_default())
     };
+    let real = |column: usize| -> f64 { row[column].parse().expect("a test reads every table") };
     Cost {
         method: text(0),
         handler: text(1),
         code: text(2),
-        kind: text(3),
-        share: row[4].parse().expect("a test reads every table"),
-        operations: of([5, 7, 8, 9]),
-        select_warm: number(6),
-        nested: of([10, 11, 12, 13]),
-        note: text(14),
+        code_weight: real(3),
+        kind: text(4),
+        share: real(5),
+        operations: of([6, 8, 9, 10]),
+        select_warm: number(7),
+        nested: of([11, 12, 13, 14]),
+        note: text(15),
     }
 }
 

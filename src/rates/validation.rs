@@ -141,6 +141,7 @@ pub fn told(per_second: f64) -> String {
     let digits = match per_second {
         rate if rate >= 10.0 => 1,
         rate if rate >= 0.1 => 2,
+        0.0 => 0,
         _ => 4,
     };
     format!("{per_second:.digits$}")

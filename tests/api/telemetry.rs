@@ -25,7 +25,7 @@ use rowcount::{
     metrics::{
         Exporter, build,
         collector::CollectorMetrics,
-        estimate::{self, EstimateMetrics},
+        estimate::{self, EstimateMetrics, Shown},
         lease::{AcquireResult, LeaseMetrics, RenewalResult, Transition},
         query::QueryMetrics,
         reload,
@@ -216,7 +216,8 @@ fn holder() -> Exporter {
     estimates.made();
     estimates.failed();
     let range = Range { low: 1.0, expected: 2.5, high: 40.0 };
-    estimate::export(&meter, Arc::new(move || Some(PerOperation::from_fn(|_| range))));
+    let shown = Shown { totals: PerOperation::from_fn(|_| range), unmapped_share: 0.5 };
+    estimate::export(&meter, Arc::new(move || Some(shown)));
     exporter
 }
 

@@ -11,6 +11,7 @@ use crate::{
     cli::{
         client::{Client, Service},
         connection::ConnectionArgs,
+        rates::options,
     },
     config::{PrometheusConfig, PrometheusTls, Secret},
     estimator::Estimator,
@@ -66,7 +67,7 @@ impl Answerer {
     /// EstimateRates.
     pub async fn estimate(&self, request: EstimateRatesRequest) -> anyhow::Result<EstimateRatesResponse> {
         match self {
-            Self::Alone(estimator) => grpc::rates::estimate(estimator, request).await.map_err(|status| own(&status)),
+            Self::Alone(estimator) => grpc::rates::estimate(estimator, request).await.map_err(options::told),
             Self::Server(client) => {
                 let rpc = async |service, request| rates(service).estimate_rates(request).await;
                 client.call(request, Duration::ZERO, rpc).await

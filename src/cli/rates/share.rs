@@ -1,7 +1,7 @@
 //! `--share 'put manifest 201 new image by tag=0.7'`: the share of one kind among the requests of its method, handler and
 //! code.
 
-use crate::{proto::v1::KindShare, rates::csv::is_code};
+use crate::{proto::v1::KindShare, rates::request::is_code};
 
 const WANTED: &str = "want METHOD HANDLER [CODE] KIND=SHARE, like 'put manifest 201 new image by tag=0.7'";
 

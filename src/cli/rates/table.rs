@@ -31,7 +31,7 @@ pub fn lines(estimated: &Estimated) -> Vec<String> {
         parts.push(titled("Inside triggers and foreign-key checks, in no sum above:", totals(&response.nested_totals)));
     }
     if !response.unmapped.is_empty() {
-        let title = format!("Unmapped, {} of the requests: no cost is known of", percent(response.unmapped_share));
+        let title = format!("Unmapped, {} of the requests: no cost is known", percent(response.unmapped_share));
         parts.push(titled(&title, unmapped(&response.unmapped)));
     }
     if !response.projections.is_empty() {
@@ -262,7 +262,7 @@ mod tests {
         has("Total                                            221   628       286   231..309        26     10..35 ");
         has("SELECT          286   231..309   821    17,134 ");
         has("Inside triggers and foreign-key checks, in no sum above:");
-        has("Unmapped, 0.09 % of the requests: no cost is known of");
+        has("Unmapped, 0.09 % of the requests: no cost is known");
         has("/gitlab/v1/import/{name}/  put     202         0.20");
         has("          24       581        53         4         0      637    490..703");
         has("used now   31.33 % (313 operations/s)");
@@ -277,7 +277,7 @@ mod tests {
         let told = told(file::parse(text.as_bytes(), false).unwrap()).await;
         assert_eq!(
             told[told.len() - 2..],
-            ["", "warning: no code is given for POST blob_upload: each code of success counts alike"]
+            ["", "warning: no code is given for POST blob_upload: codes of success are taken by assumed weights"]
         );
     }
 }

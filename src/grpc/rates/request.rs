@@ -10,19 +10,18 @@ use crate::{
         Invalid,
         ceiling::Outlook,
         costs::CostOverride,
-        csv::is_code,
         estimate::Growth,
         expression::Expression,
         handler::Pair,
         operation::{Operation, PerOperation},
         parameters::{KindShare, Parameters, Sizes},
-        request::RequestRate,
+        request::{RequestRate, Seen, check_labels},
         units::UnitFactors,
     },
 };
 
 /// More points in time are no average that anybody means, and each is a query.
-const MAX_EVALUATE_TIMES: usize = 100;
+const MAX_EVALUATE_TIMES: usize = 20;
 
 /// A shorter range holds no two scrapes.
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
@@ -72,26 +71,17 @@ impl Asked {
 
 fn rates(given: &v1::RequestRates) -> Result<Vec<RequestRate>, Invalid> {
     let mut rates = Vec::with_capacity(given.rates.len());
-    let mut seen = std::collections::HashMap::<Pair, Vec<(&str, usize)>>::new();
+    let mut seen = Seen::default();
     for (index, rate) in given.rates.iter().enumerate() {
-        let field = |name: &str| format!("request_rates.rates[{index}].{name}");
-        labels(&field, &rate.handler, &rate.method, &rate.code)?;
-        let earlier = seen.entry(Pair::new(&rate.handler, &rate.method)).or_default();
-        let same = earlier.iter().find(|(code, _)| *code == rate.code || code.is_empty() || rate.code.is_empty());
-        if let Some((_, first)) = same {
-            let problem = format!("{} {} is given by rates[{first}] already", rate.method, rate.handler);
-            return Err(Invalid::new(field("handler"), problem));
-        }
-        earlier.push((&rate.code, index));
-        let number = |name: &str, number: f64| crate::rates::non_negative(&field(name), number);
-        let peak = number("peak_requests_per_second", rate.peak_requests_per_second)?;
-        rates.push(RequestRate {
-            handler: rate.handler.clone(),
-            method: rate.method.clone(),
-            code: rate.code.clone(),
-            per_second: number("requests_per_second", rate.requests_per_second)?,
-            peak_per_second: Some(peak).filter(|peak| *peak > 0.0),
-        });
+        let within = |error: Invalid| error.within(&format!("request_rates.rates[{index}]"));
+        let v1::RequestRate { handler, method, requests_per_second, code, peak_requests_per_second } = rate;
+        let rate = RequestRate::new(handler, method, code, *requests_per_second, *peak_requests_per_second);
+        let rate = rate.map_err(within)?;
+        seen.add(&rate, index).map_err(|given| {
+            let problem = format!("{method} {handler} is given by rates[{}] already", given.place);
+            within(Invalid::new("handler", problem))
+        })?;
+        rates.push(rate);
     }
     if rates.is_empty() {
         return Err(Invalid::new("request_rates.rates", "is empty: nothing is known of the load"));
@@ -140,7 +130,7 @@ fn parameters(given: Option<&v1::CostParameters>) -> Result<Parameters, Invalid>
     let v1::CostParameters { warm_cache, layer_count, child_count, tag_count, kind_shares } = given;
     let shares = kind_shares.iter().enumerate().map(|(index, share)| {
         let field = format!("cost_parameters.kind_shares[{index}]");
-        labels(&|name| format!("{field}.{name}"), &share.handler, &share.method, &share.code)?;
+        check_labels(&share.handler, &share.method, &share.code).map_err(|error| error.within(&field))?;
         let pair = Pair::new(&share.handler, &share.method);
         KindShare { field, pair, code: share.code.clone(), kind: share.kind.clone(), share: share.share }.checked()
     });
@@ -155,7 +145,7 @@ fn overrides(given: &[v1::RequestCost]) -> Result<Vec<CostOverride>, Invalid> {
     let parse = |(index, cost): (usize, &v1::RequestCost)| {
         let field = format!("cost_overrides[{index}]");
         let name = |name: &str| format!("{field}.{name}");
-        labels(&name, &cost.handler, &cost.method, &cost.code)?;
+        check_labels(&cost.handler, &cost.method, &cost.code).map_err(|error| error.within(&field))?;
         if cost.share != 0.0 {
             return Err(Invalid::new(name("share"), "belongs into cost_parameters.kind_shares"));
         }
@@ -180,16 +170,4 @@ fn overrides(given: &[v1::RequestCost]) -> Result<Vec<CostOverride>, Invalid> {
         })
     };
     given.iter().enumerate().map(parse).collect()
-}
-
-fn labels(field: &dyn Fn(&str) -> String, handler: &str, method: &str, code: &str) -> Result<(), Invalid> {
-    for (name, text) in [("handler", handler), ("method", method)] {
-        if text.trim().is_empty() {
-            return Err(Invalid::new(field(name), "is empty"));
-        }
-    }
-    if !code.is_empty() && !is_code(code) {
-        return Err(Invalid::new(field("code"), format!("{code:?} is not a response code of three digits")));
-    }
-    Ok(())
 }

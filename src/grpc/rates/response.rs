@@ -22,8 +22,11 @@ use super::request::Asked;
 
 /// The response to what was asked.
 pub fn estimate(asked: Asked, answer: Answer) -> v1::EstimateRatesResponse {
-    let Asked { question, units, request } = asked;
-    let Answer { estimate, costs, promql } = answer;
+    let Asked { question, units, mut request } = asked;
+    let Answer { estimate, costs, promql, window } = answer;
+    if let Some(v1::estimate_rates_request::Source::Prometheus(asked)) = &mut request.source {
+        asked.window = window.and_then(|window| window.try_into().ok());
+    }
     let rates = |operations: &PerOperation<Rate>| -> Vec<_> {
         operations.iter().map(|(operation, rate)| operation_rate(operation, rate, units)).collect()
     };

@@ -86,6 +86,7 @@ impl Reading {
             // Both by the server's clock; nothing of before is in the numbers.
             changes.span = left(time, self.server_time, measured)?;
             changes.calls = self.calls.iter().map(|(id, calls)| (*id, *calls)).collect();
+            changes.deallocated = self.deallocations.unwrap_or_default();
         } else {
             for (id, calls) in &self.calls {
                 let before = before.calls.get(id).copied().unwrap_or_default();

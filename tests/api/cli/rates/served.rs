@@ -34,7 +34,10 @@ impl RateService for Served {
         &self,
         request: Request<EstimateRatesRequest>,
     ) -> Result<Response<EstimateRatesResponse>, Status> {
-        grpc::rates::estimate(&self.estimator, request.into_inner()).await.map(Response::new)
+        grpc::rates::estimate(&self.estimator, request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|error| Status::invalid_argument(error.to_string()))
     }
 
     async fn get_cost_model(
