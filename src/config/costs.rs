@@ -111,7 +111,7 @@ impl Record<'_> {
         });
         // Whatever sizes a request gives: it must not fail for what stands here.
         if !expression.is_never_negative() {
-            self.refuse(key, &format!("{text} is {expression}, which is below 0 for some sizes"));
+            self.refuse(key, &format!("{text} is below 0 for some sizes"));
         }
         expression
     }

@@ -1,5 +1,5 @@
-//! Errors of an estimate that this program makes itself, in the words of its options: whoever typed those knows neither
-//! the fields of a request nor the keys of a configuration.
+//! Errors of an estimate that this program makes itself, in the words of its options too: whoever typed those knows
+//! neither the fields of a request, which only a file has, nor the keys of a configuration.
 
 use anyhow::anyhow;
 
@@ -35,7 +35,7 @@ pub fn told(error: Error) -> anyhow::Error {
         Error::Invalid(error) => {
             let option = OPTIONS.iter().find(|(field, _)| error.field.starts_with(field));
             match option {
-                Some((_, option)) => format!("{option}: {}", error.problem),
+                Some((_, option)) => format!("{} ({option}): {}", error.field, error.problem),
                 None => error.to_string(),
             }
         }
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn an_error_names_the_option_that_was_typed() {
         let error = Error::Invalid(Invalid::new("cost_parameters.kind_shares[1].share", "1.2 is more than 1"));
-        assert_eq!(told(error).to_string(), "--share: 1.2 is more than 1");
+        assert_eq!(told(error).to_string(), "cost_parameters.kind_shares[1].share (--share): 1.2 is more than 1");
         let error = Error::Invalid(Invalid::new("request_rates.rates[0].handler", "is empty"));
         assert_eq!(told(error).to_string(), "request_rates.rates[0].handler: is empty");
     }

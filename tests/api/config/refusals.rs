@@ -154,7 +154,7 @@ fn each_wrong_value_is_refused_by_its_path_and_place() {
         ),
         (
             "rates: {costs: [{method: get, handler: a, select: 1},\n {method: get, handler: b, select: L-11}]}",
-            "rates.costs[1].select: L-11 is -1 for an image of the default size, want 0 or more (file rowcount.yaml:2)",
+            "rates.costs[1].select: L-11 is below 0 for some sizes (file rowcount.yaml:2)",
         ),
         (
             "rates: {costs: [{method: get, handler: a, insert: 2L}]}",

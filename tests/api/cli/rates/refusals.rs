@@ -64,13 +64,13 @@ async fn an_object_is_refused_by_its_line_or_by_its_field() {
         assert_eq!(told(".json", &content, &[]).await, format!("error: FILE: {error}\n"));
     }
     let growth = format!("{{\"growthFactor\": -1, {}", &rates(one)[1..]);
-    assert_eq!(told(".json", growth, &[]).await, "error: growth_factor: -1 is not a number of 0 or more\n");
+    assert_eq!(told(".json", growth, &[]).await, "error: growth_factor (--growth): -1 is not a number of 0 or more\n");
 }
 
 #[tokio::test]
 async fn shares_that_sum_beyond_one_are_refused() {
     let args = ["--share", "put manifest 201 new image by tag=0.7", "--share", "put manifest 201 new index by tag=0.4"];
-    let error = "error: cost_parameters.kind_shares[1].share: the shares of this handler, method and code sum to 1.1, \
+    let error = "error: cost_parameters.kind_shares[1].share (--share): the shares of this handler, method and code sum to 1.1, \
                  which is more than 1\n";
     assert_eq!(refused(&[&["--from", PUBLISHED][..], &args].concat()).await, (1, error.to_owned()));
     let (code, stderr) = refused(&["--from", PUBLISHED, "--share", "put manifest 201 old=0.5"]).await;

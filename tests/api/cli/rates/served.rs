@@ -7,7 +7,7 @@ use std::{
 
 use rowcount::{
     estimator::Estimator,
-    grpc,
+    grpc::{self, rates::estimates::Estimates},
     proto::v1::{
         EstimateRatesRequest, EstimateRatesResponse, GetCostModelRequest, GetCostModelResponse, ObservationSource,
         RateComparison, SqlOperation, ValidateRatesRequest, ValidateRatesResponse,
@@ -34,10 +34,7 @@ impl RateService for Served {
         &self,
         request: Request<EstimateRatesRequest>,
     ) -> Result<Response<EstimateRatesResponse>, Status> {
-        grpc::rates::estimate(&self.estimator, request.into_inner())
-            .await
-            .map(Response::new)
-            .map_err(|error| Status::invalid_argument(error.to_string()))
+        Estimates::new(self.estimator.clone()).estimate(request.into_inner()).await.map(Response::new)
     }
 
     async fn get_cost_model(
