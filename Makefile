@@ -6,6 +6,9 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 TOOLS := $(CURDIR)/.tools
 VENV := $(TOOLS)/venv
 INSTANCES ?= 2
+MIX ?= published-2020
+MULTIPLE ?= 1
+FOR ?= 30s
 
 GRPCURL := v1.9.3
 GO := 1.27.3
@@ -24,7 +27,7 @@ CHART_STAMP := $(TOOLS)/chart/$(subst $() ,_,$(subst ==,-,$(strip $(CHART_TOOLS)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools test-tools chart-tools demo run test test-chart chart-docs image bench lint
+.PHONY: help deps tools test-tools chart-tools demo load run test test-chart chart-docs image bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,7 +42,7 @@ deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are miss
 
 tools: test-tools chart-tools ## Install what lint and some tests use, into .tools
 
-test-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/promtool
+test-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool
 
 chart-tools: test-tools $(CHART_STAMP) $(TOOLS)/bin/helm-$(HELM) $(TOOLS)/bin/compose-spec-$(COMPOSE)
 	@packages=; \
@@ -49,6 +52,9 @@ chart-tools: test-tools $(CHART_STAMP) $(TOOLS)/bin/helm-$(HELM) $(TOOLS)/bin/co
 
 demo: deps ## Show a fleet at work: INSTANCES=2, on private servers, nothing left behind
 	cargo run -- demo --instances $(INSTANCES)
+
+load: deps ## Play a registry's request load on a private database: MIX=registry-4.32 MULTIPLE=2 FOR=1m
+	cargo run --locked --release -- load --mix $(MIX) --multiple $(MULTIPLE) --for $(FOR)
 
 run: ## Start one instance; its settings come from ROWCOUNT_ variables
 	cargo run -- serve
@@ -114,9 +120,10 @@ $(TOOLS)/bin/compose-spec-$(COMPOSE): | $(STAMP)
 	mv $(@D)/cmd $(@D)/compose-spec
 	touch $@
 
-# Debian's package would start a Prometheus: only one program of it is wanted.
-$(TOOLS)/bin/promtool:
-	mkdir -p $(@D)
-	if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $@; else \
+# Debian's package would start a Prometheus: only its programs are wanted.
+$(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool &:
+	mkdir -p $(@D) && rm -f $(@D)/prometheus $(@D)/promtool
+	if command -v prometheus && command -v promtool; then \
+	  ln -s "$$(command -v prometheus)" "$$(command -v promtool)" $(@D); else \
 	  dir=$$(mktemp -d) && $(APT) update && (cd $$dir && apt-get download prometheus && dpkg-deb -x prometheus_*.deb .) \
-	  && install $$dir/usr/bin/promtool $@ && rm -r $$dir; fi
+	  && install $$dir/usr/bin/prometheus $$dir/usr/bin/promtool $(@D) && rm -r $$dir; fi

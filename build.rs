@@ -2,7 +2,8 @@
 
 use std::{env, fs, path::PathBuf};
 
-const PROTOS: [&str; 3] = [
+const PROTOS: [&str; 4] = [
+    "proto/rowcount/v1/rate_service.proto",
     "proto/rowcount/v1/row_count_service.proto",
     "proto/rowcount/board/v1/record.proto",
     // Nothing imports it, but it is what the details of a google.rpc.Status are made of: whoever prints one as JSON

@@ -21,17 +21,33 @@ use crate::{
     collector::{self, Collector, gate::PublishGate},
     config::{Config, Loaded},
     counting::Counting,
+    estimator::Estimator,
+    gauge::{Gauge, gate::EstimateGate},
     grpc::{
-        self, collections::Collections, counts::Counts, health::Health, lease::Leases, row_count_service::Service,
+        self,
+        collections::Collections,
+        counts::Counts,
+        health::Health,
+        lease::Leases,
+        rate_service::RateService,
+        rates::{estimates::Estimates, validations::Validations},
+        row_count_service::Service,
         streams::Streams,
     },
     lease::{self, Backend, BoardHints, LeaseHandle, MemoryBackend, redis::RedisBackend},
     memory_store::MemoryStore,
     metrics::{
-        Exporter, build, collector::CollectorMetrics, lease::LeaseMetrics, query::QueryMetrics, reload, rows,
+        Exporter, build,
+        collector::CollectorMetrics,
+        estimate::{self, EstimateMetrics},
+        lease::LeaseMetrics,
+        query::QueryMetrics,
+        reload, rows,
         rpc::RpcMetrics,
     },
+    observer::{Observer, Turn},
     ops::{self, OpsState},
+    prometheus::Prometheus,
     redis_link::Keys,
     shutdown, telemetry,
 };
@@ -128,6 +144,8 @@ async fn run(
     let Store { board, lease: backend, events, subscription } = store(&config, clock.clone());
     let view = View::new();
     let counting = Counting::new(config.database.clone(), &config.instance_id);
+    let prometheus = config.rates.prometheus.clone().map(Prometheus::new).transpose().context("rates.prometheus")?;
+    let estimator = Estimator { prometheus: prometheus.clone(), overrides: config.rates.costs.clone() };
 
     // Tokens in the order in which they are cancelled at the end.
     let stop_collecting = CancellationToken::new();
@@ -184,6 +202,15 @@ async fn run(
         config: config.collection.clone(),
     };
     tasks.spawn("collector", ends(collector.run(stop_collecting.clone())));
+    if let Some(gauge) = config.rates.gauge {
+        let gate = Arc::new(EstimateGate::new(lease.subscribe(), clock.clone(), gauge.interval));
+        let shown = gate.clone();
+        estimate::export(&meter, Arc::new(move || shown.shown()));
+        let metrics = EstimateMetrics::new(&meter);
+        let (estimator, role, clock) = (estimator.clone(), lease.subscribe(), clock.clone());
+        let gauge = Gauge { config: gauge, estimator, role, clock, gate, metrics };
+        tasks.spawn("rates", ends(gauge.run(stop_collecting.clone())));
+    }
 
     let health = Health::serving().await;
     tasks.spawn("health", ends(health.clone().keep(view.clone(), stop.clone())));
@@ -201,7 +228,18 @@ async fn run(
         },
         streams: Streams::new(end_streams.clone(), rpc_metrics.clone()),
     };
-    let server = grpc::serve(grpc_listener, config.grpc.clone(), service, health, rpc_metrics, drain.clone());
+    let estimates = Estimates::new(estimator);
+    let observer = Observer { counting: config.database.target.is_given().then(|| counting.clone()), prometheus };
+    let rates = RateService {
+        validations: Validations {
+            estimates: estimates.clone(),
+            observer,
+            turn: Turn::default(),
+            stop: end_streams.clone(),
+        },
+        estimates,
+    };
+    let server = grpc::serve(grpc_listener, config.grpc.clone(), service, rates, health, rpc_metrics, drain.clone());
     tasks.spawn("grpc", async move { Ok(server.await?) });
 
     let is_ready = Arc::new(AtomicBool::new(true));
@@ -229,7 +267,7 @@ async fn run(
     is_ready.store(false, Ordering::Relaxed);
     stop.cancel();
     stop_collecting.cancel();
-    tasks.finish(&["collector"], bound::COLLECTOR).await;
+    tasks.finish(&["collector", "rates"], bound::COLLECTOR).await;
     let hand_over = async {
         release(&lease).await;
         end_streams.cancel();

@@ -8,7 +8,10 @@ use clap_complete::Shell;
 
 use crate::{
     config::{Problems, ServeArgs},
-    demo::{self, DemoArgs},
+    demo::{
+        self, DemoArgs,
+        load::{self, LoadArgs},
+    },
 };
 
 use client::ClientArgs;
@@ -18,13 +21,16 @@ use service::EX_CONFIG;
 mod check;
 mod client;
 mod collections;
+mod connection;
 mod counts;
 mod fault;
 mod healthcheck;
+mod json;
 mod lease;
 mod manual;
 mod output;
 mod queries;
+mod rates;
 mod service;
 mod table;
 mod text;
@@ -49,6 +55,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Run everything on temporary directories, with a live table
     Demo(DemoArgs),
+    /// Play a registry's request load on a registry-shaped database
+    #[command(hide = true)]
+    Load(LoadArgs),
     /// Print the newest row counts
     Counts(counts::CountsArgs),
     /// Print all row counts, then each change
@@ -63,6 +72,12 @@ enum Command {
     Collections(collections::CollectionsArgs),
     /// Make the holder give the lease up, for maintenance
     Resign(lease::ResignArgs),
+    /// Estimate what a registry's request load asks of its database
+    ///
+    /// The request rates come from a file (--from) or from a Prometheus (--prometheus), and no server is needed; or
+    /// from the Prometheus that a server is configured with. --from and --server together have the rates of the file
+    /// estimated by that server, with the costs of its configuration.
+    Rates(Box<rates::RatesArgs>),
     /// Exit 0 when the server is serving; for probes
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print a completion script
@@ -88,6 +103,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(args) => service::config(&args)?,
         Command::Check(args) => check::run(args).await?,
         Command::Demo(args) => return demo::run(args).await,
+        Command::Load(args) => return load::run(args).await,
         Command::Counts(args) => counts::run(args).await?,
         Command::Watch(args) => watch::run(args).await?,
         Command::Queries(args) => queries::run(args).await?,
@@ -95,6 +111,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Trigger(args) => trigger::run(args).await?,
         Command::Collections(args) => collections::run(args).await?,
         Command::Resign(args) => lease::resign(args).await?,
+        Command::Rates(args) => rates::run(*args).await?,
         Command::Healthcheck(args) => healthcheck::run(args).await?,
         Command::Completions { shell } => manual::completions(shell)?,
         Command::Man => manual::man()?,

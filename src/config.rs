@@ -3,16 +3,24 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{catalog::Catalog, query::Query};
+use url::Url;
 
+use crate::{
+    catalog::Catalog,
+    query::Query,
+    rates::{costs::CostOverride, model::ModelName},
+};
+
+pub use address::Error as AddressError;
 pub use load::{Effective, Loaded, ServeArgs, environment, load};
 pub use origin::Origin;
 pub use problems::{Problem, Problems};
-pub use schema::{QUERY_KEYS, QueryKey, SETTINGS, Setting};
+pub use schema::{COST_KEYS, QUERY_KEYS, QueryKey, SETTINGS, Setting};
 pub use secret::Secret;
 
 mod address;
 mod build;
+mod costs;
 mod duration;
 mod kind;
 mod layers;
@@ -46,6 +54,8 @@ pub struct Config {
     pub lease: LeaseConfig,
     /// `collection`, and the queries that `catalog` and `queries` come to.
     pub collection: CollectionConfig,
+    /// `rates`.
+    pub rates: RatesConfig,
     /// `log`.
     pub log: LogConfig,
     /// `tracing`.
@@ -204,6 +214,58 @@ pub struct CollectionConfig {
     pub queries: Vec<Query>,
 }
 
+/// What the request load asks of the database, and where that load is known.
+#[derive(Clone, Debug)]
+pub struct RatesConfig {
+    /// `prometheus`; `None` without a URL.
+    pub prometheus: Option<PrometheusConfig>,
+    /// `costs`: each fits a model, and all of those that fit one fit it together.
+    pub costs: Vec<CostOverride>,
+    /// `gauge`; `None` unless it is enabled. Never without `prometheus`.
+    pub gauge: Option<GaugeConfig>,
+}
+
+/// The estimate as a metric.
+#[derive(Clone, Copy, Debug)]
+pub struct GaugeConfig {
+    /// How often it is made anew.
+    pub interval: Duration,
+    /// What requests cost.
+    pub model: ModelName,
+}
+
+/// How to ask a Prometheus.
+#[derive(Clone, Debug)]
+pub struct PrometheusConfig {
+    /// Where its HTTP API is, without `/api/v1`; has no user, no query and no fragment.
+    pub url: Url,
+    /// Bearer token; not beside `username`.
+    pub token: Option<Secret>,
+    /// For basic authentication.
+    pub username: Option<String>,
+    /// Only beside `username`; `None`: an empty one is sent.
+    pub password: Option<Secret>,
+    /// What `X-Scope-OrgID` says; `None`: it is not sent.
+    pub tenant: Option<String>,
+    /// For a query and its whole answer, connecting included.
+    pub timeout: Duration,
+    /// Means something beside an https URL only.
+    pub tls: PrometheusTls,
+}
+
+/// TLS towards Prometheus.
+#[derive(Clone, Debug, Default)]
+pub struct PrometheusTls {
+    /// Certificate authorities, PEM; the system's when `None`.
+    pub ca: Option<PathBuf>,
+    /// Client certificate, PEM; never without `key`.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure: bool,
+}
+
 /// Logging.
 #[derive(Clone, Copy, Debug)]
 pub struct LogConfig {
@@ -229,4 +291,33 @@ pub enum LogFormatter {
 pub struct TracingConfig {
     /// OTLP/gRPC endpoint; `None`: no traces unless an OTEL_ variable names one.
     pub endpoint: Option<String>,
+}
+
+// === impl PrometheusConfig ===
+
+impl PrometheusConfig {
+    /// The one at `url`, with the defaults for everything else.
+    pub fn at(url: &str) -> Result<Self, AddressError> {
+        Ok(Self {
+            url: address::http(url)?,
+            token: None,
+            username: None,
+            password: None,
+            tenant: None,
+            timeout: Duration::from_secs(10),
+            tls: PrometheusTls::default(),
+        })
+    }
+}
+
+// === impl DatabaseTarget ===
+
+impl DatabaseTarget {
+    /// Whether a database is named; only an instance that never counts may be without one.
+    pub fn is_given(&self) -> bool {
+        match self {
+            Self::Url(_) => true,
+            Self::Parts { host, .. } => !host.is_empty(),
+        }
+    }
 }

@@ -22,6 +22,7 @@ use crate::{
 use pool::Pool;
 pub use pool::{CLOSE_TIMEOUT, PoolState};
 
+pub mod activity;
 mod fault;
 mod pool;
 mod session;
@@ -140,7 +141,7 @@ impl Counting {
 
     /// Asks the server who it is; bounded by `connecttimeout` and the wait for a connection.
     pub async fn ping(&self) -> Result<ServerInfo, Failure> {
-        let sql = "SELECT current_setting('server_version'), current_user::text, current_database()::text, \
+        let sql = "SELECT /* rowcount */ current_setting('server_version'), current_user::text, current_database()::text, \
                    pg_is_in_recovery()";
         let rows = self.pool.run(sql, BRIEF, Duration::MAX, &CancellationToken::new()).await.rows?;
         let info = rows.first().map(|row| {

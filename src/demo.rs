@@ -23,7 +23,9 @@ use crate::demo::{
 
 pub mod churn;
 mod fleet;
+pub mod load;
 pub mod postgres;
+pub mod prometheus;
 pub mod redis;
 pub mod schema;
 pub mod server;

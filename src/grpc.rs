@@ -1,4 +1,4 @@
-//! The gRPC edge: RowCountService, health and reflection on one port. Domain values become messages here and nowhere
+//! The gRPC edge: RowCountService, RateService, health and reflection on one port. Domain values become messages here and nowhere
 //! else but in cli/.
 
 use std::{sync::Arc, time::Duration};
@@ -14,11 +14,15 @@ use tonic::{
 use crate::{
     config::GrpcConfig,
     metrics::rpc::RpcMetrics,
-    proto::{self, v1::row_count_service_server::RowCountServiceServer},
+    proto::{
+        self,
+        v1::{rate_service_server::RateServiceServer, row_count_service_server::RowCountServiceServer},
+    },
 };
 
 use health::Health;
 use layer::CallLayer;
+use rate_service::RateService;
 use row_count_service::Service;
 
 pub mod collections;
@@ -28,12 +32,17 @@ pub mod health;
 mod kept;
 mod layer;
 pub mod lease;
+pub mod rate_service;
+pub mod rates;
 pub mod row_count_service;
 mod status;
 pub mod streams;
 
 /// A request is names, ids and times; larger ones are refused.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;
+
+/// A request of RateService may hold `rates::estimates::MAX_RATES` rates, of some 60 bytes each.
+const MAX_RATE_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Calls at once on one connection.
 const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -50,6 +59,7 @@ pub async fn serve(
     listener: TcpListener,
     config: GrpcConfig,
     service: Service,
+    rates: RateService,
     health: Health,
     metrics: Arc<RpcMetrics>,
     drain: CancellationToken,
@@ -58,6 +68,7 @@ pub async fn serve(
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(RowCountServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(RateServiceServer::new(rates).max_decoding_message_size(MAX_RATE_REQUEST_BYTES))
         .add_service(health.server());
     if config.reflection {
         let builder = || {

@@ -9,6 +9,7 @@ pub mod collection;
 pub mod failure;
 pub mod lease_protocol;
 pub mod query;
+pub mod rates;
 pub mod snapshot;
 
 pub mod config;
@@ -24,8 +25,13 @@ pub mod board;
 
 pub mod counting;
 pub mod lease;
+pub mod prometheus;
+
+pub mod estimator;
+pub mod observer;
 
 pub mod collector;
+pub mod gauge;
 
 pub mod grpc;
 pub mod ops;

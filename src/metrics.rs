@@ -7,6 +7,7 @@ pub use exporter::{Error, Exporter};
 
 pub mod build;
 pub mod collector;
+pub mod estimate;
 mod exporter;
 pub mod lease;
 pub mod query;

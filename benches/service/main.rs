@@ -9,6 +9,7 @@ use report::Report;
 mod bare;
 mod calls;
 mod commands;
+mod estimate;
 #[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../tests/api/fleet.rs"]
 mod fleet;
@@ -16,6 +17,7 @@ mod handover;
 mod memory;
 mod monitor;
 mod process;
+mod rates;
 mod report;
 mod scrapes;
 mod start;
@@ -24,13 +26,15 @@ mod steady;
 
 type Section = fn(Report) -> Pin<Box<dyn Future<Output = Report>>>;
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 8] = [
     ("start", |report| Box::pin(start::measure(report))),
     ("memory", |report| Box::pin(memory::measure(report))),
     ("calls", |report| Box::pin(calls::measure(report))),
     ("scrapes", |report| Box::pin(scrapes::measure(report))),
     ("handover", |report| Box::pin(handover::measure(report))),
     ("commands", |report| Box::pin(commands::measure(report))),
+    ("estimate", |report| Box::pin(estimate::measure(report))),
+    ("rates", |report| Box::pin(rates::measure(report))),
 ];
 
 #[tokio::main]

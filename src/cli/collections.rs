@@ -30,7 +30,7 @@ pub struct CollectionsArgs {
 
 /// Prints one collection or all that are remembered.
 pub async fn run(args: CollectionsArgs) -> anyhow::Result<()> {
-    let client = Client::connect(&args.client).await?;
+    let client = Client::connect(&args.client.connection).await?;
     let mut output = Output::new(args.client.output);
     let now = SystemTime::now();
     if let Some(id) = args.id {

@@ -34,7 +34,7 @@ pub async fn run(args: CountsArgs) -> anyhow::Result<()> {
         query_names: args.names,
         max_age: args.max_age.map(prost_types::Duration::try_from).transpose()?,
     };
-    let answer = Client::connect(&args.client)
+    let answer = Client::connect(&args.client.connection)
         .await?
         .call(request, Duration::ZERO, async |service, request| {
             RowCountServiceClient::new(service).get_row_counts(request).await

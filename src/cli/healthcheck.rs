@@ -23,7 +23,7 @@ pub struct HealthcheckArgs {
 /// Prints the status; fails unless it is SERVING.
 pub async fn run(args: HealthcheckArgs) -> anyhow::Result<()> {
     let request = HealthCheckRequest { service: args.service.clone() };
-    let answer = Client::connect(&args.client)
+    let answer = Client::connect(&args.client.connection)
         .await?
         .call(request, Duration::ZERO, async |service, request| HealthClient::new(service).check(request).await)
         .await?;

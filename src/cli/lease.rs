@@ -35,7 +35,7 @@ pub struct ResignArgs {
 
 /// Prints the lease, or its changes.
 pub async fn run(args: LeaseArgs) -> anyhow::Result<()> {
-    let client = Client::connect(&args.client).await?;
+    let client = Client::connect(&args.client.connection).await?;
     let mut output = Output::new(args.client.output);
     if args.watch {
         let rpc = async |service, request| RowCountServiceClient::new(service).watch_lease(request).await;
@@ -64,7 +64,7 @@ pub async fn run(args: LeaseArgs) -> anyhow::Result<()> {
 pub async fn resign(args: ResignArgs) -> anyhow::Result<()> {
     let request =
         ResignLeaseRequest { hold_off_duration: args.hold_off.map(prost_types::Duration::try_from).transpose()? };
-    let answer = Client::connect(&args.client)
+    let answer = Client::connect(&args.client.connection)
         .await?
         .call(request, Duration::ZERO, async |service, request| {
             RowCountServiceClient::new(service).resign_lease(request).await

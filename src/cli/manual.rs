@@ -1,6 +1,8 @@
 //! `rowcount completions` and `rowcount man`: both follow from the commands' definition.
 
-use clap::CommandFactory;
+use std::io;
+
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -21,10 +23,15 @@ pub fn man() -> Result<(), WriteError> {
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();
     let mut pages = Vec::new();
-    for command in std::iter::once(&program).chain(program.get_subcommands()) {
-        Man::new(command.clone()).render(&mut pages)?;
-    }
+    render(&program, &mut pages)?;
     print(&pages)
+}
+
+/// A command, then those within it.
+fn render(command: &Command, pages: &mut Vec<u8>) -> io::Result<()> {
+    Man::new(command.clone()).render(pages)?;
+    let mut shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.try_for_each(|command| render(command, pages))
 }
 
 fn print(text: &[u8]) -> Result<(), WriteError> {

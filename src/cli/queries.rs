@@ -14,7 +14,7 @@ use crate::proto::v1::{ListQueriesRequest, Method, Query, row_count_service_clie
 
 /// Prints the queries.
 pub async fn run(args: ClientArgs) -> anyhow::Result<()> {
-    let answer = Client::connect(&args)
+    let answer = Client::connect(&args.connection)
         .await?
         .call(ListQueriesRequest {}, Duration::ZERO, async |service, request| {
             RowCountServiceClient::new(service).list_queries(request).await

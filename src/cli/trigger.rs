@@ -41,7 +41,7 @@ pub struct TriggerArgs {
 
 /// Prints the collection; fails when it did, or is not done at the end of a wait.
 pub async fn run(args: TriggerArgs) -> anyhow::Result<()> {
-    let client = Client::connect(&args.client).await?;
+    let client = Client::connect(&args.client.connection).await?;
     let spinner = args.wait.map(|_| spinner()).unwrap_or_else(ProgressBar::hidden);
     let answer = ask(&client, &args).await;
     spinner.finish_and_clear();

@@ -32,7 +32,7 @@ pub async fn run(args: WatchArgs) -> anyhow::Result<()> {
     let mut shown = Shown::default();
     // Where to go on when the stream has to be called again.
     let revision = Cell::new(0);
-    Client::connect(&args.client)
+    Client::connect(&args.client.connection)
         .await?
         .follow(
             || WatchRowCountsRequest { query_names: args.names.clone(), start_revision: revision.get() },

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use url::Url;
+
 /// Why a text is no address.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -14,6 +16,11 @@ pub enum Error {
     /// More than one.
     #[error("several addresses (Sentinels, or the nodes of a Cluster) are not available yet; give one host:port")]
     Several,
+    /// Nothing to ask over HTTP.
+    #[error(
+        "want http://host:port or https://host:port, with a path if need be, without a user, a query or a fragment"
+    )]
+    Http,
 }
 
 /// An address to listen on. `:port` is every interface, IPv4 and IPv6; port 0 takes a free one.
@@ -45,6 +52,16 @@ pub fn remote(text: &str) -> Result<(String, u16), Error> {
     if valid { Ok((bracketed.unwrap_or(host).to_owned(), port)) } else { Err(Error::Remote) }
 }
 
+/// The URL of a server that speaks HTTP. Credentials have settings of their own, where they are kept secret.
+pub fn http(text: &str) -> Result<Url, Error> {
+    let url = Url::parse(text).map_err(|_| Error::Http)?;
+    let bare =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    // A text like http://h/@ has no user but looks as if; a URL with one is never shown.
+    let valid = matches!(url.scheme(), "http" | "https") && url.has_host() && bare && !text.contains('@');
+    if valid { Ok(url) } else { Err(Error::Http) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +90,30 @@ mod tests {
             assert_eq!(remote(bad), Err(Error::Remote), "{bad}");
         }
         assert_eq!(remote("a:1,b:1"), Err(Error::Several));
+    }
+
+    #[test]
+    fn a_server_of_http_is_a_url_without_secrets() {
+        for (text, want) in [
+            ("http://prometheus:9090", "http://prometheus:9090/"),
+            ("https://[fd00::1]/prometheus/", "https://[fd00::1]/prometheus/"),
+        ] {
+            assert_eq!(http(text).map(String::from), Ok(want.to_owned()));
+        }
+        for bad in [
+            "",
+            "prometheus:9090",
+            "//prometheus",
+            "http://",
+            "ftp://h",
+            "http://u:p@h",
+            "http://u@h",
+            "http://h:99999",
+            "http://h?token=p",
+            "http://h#p",
+            "http://h/@p",
+        ] {
+            assert_eq!(http(bad), Err(Error::Http), "{bad}");
+        }
     }
 }

@@ -6,8 +6,9 @@ use std::{fmt::Display, net::SocketAddr, str::FromStr};
 use crate::{catalog::Catalog, lease_protocol::margin};
 
 use super::{
-    Acquire, CollectionConfig, Config, DatabaseConfig, DatabaseTarget, FirstStart, GrpcConfig, HttpConfig, LeaseConfig,
-    LogConfig, LogFormatter, RedisConfig, RedisTls, SslMode, TracingConfig, address,
+    Acquire, CollectionConfig, Config, DatabaseConfig, DatabaseTarget, FirstStart, GaugeConfig, GrpcConfig, HttpConfig,
+    LeaseConfig, LogConfig, LogFormatter, PrometheusConfig, PrometheusTls, RatesConfig, RedisConfig, RedisTls, SslMode,
+    TracingConfig, address, costs,
     layers::Layers,
     problems::Problem,
     queries::{self, Defaults},
@@ -33,7 +34,12 @@ const QUARANTINE: &str = "lease.quarantine";
 
 /// The whole, with what is wrong and what is odd added to the layers' own.
 pub fn build(settings: &Settings, layers: &mut Layers) -> Config {
-    let Layers { entries: _, queries, problems, warnings } = layers;
+    let Layers { entries: _, records, queries, problems, warnings } = layers;
+    let rates = RatesConfig {
+        prometheus: prometheus(settings, problems, warnings),
+        costs: costs::build(records.get("rates.costs"), problems),
+        gauge: gauge(settings, problems, warnings),
+    };
     let lease = lease(settings, problems);
     let defaults = Defaults {
         catalog: match settings.text("catalog") {
@@ -68,6 +74,7 @@ pub fn build(settings: &Settings, layers: &mut Layers) -> Config {
             queries,
         },
         lease,
+        rates,
         log: LogConfig {
             level: word(settings, "log.level"),
             formatter: if settings.text("log.formatter") == "text" { LogFormatter::Text } else { LogFormatter::Json },
@@ -201,6 +208,90 @@ fn redis(settings: &Settings, warnings: &mut Vec<String>) -> Option<RedisConfig>
     };
     warnings.push(format!("{reason}: the lease and the board live in memory: one instance only"));
     None
+}
+
+fn prometheus(
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) -> Option<PrometheusConfig> {
+    const URL: &str = "rates.prometheus.url";
+    const USERNAME: &str = "rates.prometheus.username";
+    const TOKEN: [&str; 2] = ["rates.prometheus.token", "rates.prometheus.tokenfile"];
+    const PASSWORD: [&str; 2] = ["rates.prometheus.password", "rates.prometheus.passwordfile"];
+    const TENANT: &str = "rates.prometheus.tenant";
+    const CERTIFICATE: &str = "rates.prometheus.tls.certificate";
+    const KEY: &str = "rates.prometheus.tls.key";
+    const CA: &str = "rates.prometheus.tls.ca";
+    const INSECURE: &str = "rates.prometheus.tls.insecure";
+
+    let username = settings.set(&[USERNAME]);
+    if let ([token, ..], [username, ..]) = (&settings.set(&TOKEN)[..], &username[..]) {
+        problems.push(Problem::of(TOKEN[0], format!("give {token} or {username}, not both")));
+    }
+    if let ([password, ..], []) = (&settings.set(&PASSWORD)[..], &username[..]) {
+        problems.push(Problem::of(USERNAME, format!("is not set, but {password} is")));
+    }
+    for (path, other) in [(CERTIFICATE, KEY), (KEY, CERTIFICATE)] {
+        if settings.text(path).is_empty() && !settings.text(other).is_empty() {
+            problems.push(Problem::of(path, format!("is not set, but {other} is, to {}", settings.valued(other))));
+        }
+    }
+    let mut tls = settings.set(&[CA, CERTIFICATE, KEY]);
+    if settings.is_on(INSECURE) {
+        tls.extend(settings.set(&[INSECURE]));
+    }
+    let Ok(url) = address::http(settings.text(URL)) else {
+        let mut rest = settings.set(&[&TOKEN[..], &[USERNAME], &PASSWORD, &[TENANT]].concat());
+        rest.append(&mut tls);
+        if settings.are_sound(&[URL]) && !rest.is_empty() {
+            warnings.push(format!("no {URL}: {} ignored", are(&rest)));
+        }
+        return None;
+    };
+    if url.scheme() == "http" && !tls.is_empty() {
+        warnings.push(format!("{URL} is http: {} ignored", are(&tls)));
+    }
+    Some(PrometheusConfig {
+        url,
+        token: settings.secret(TOKEN[0]),
+        username: settings.non_empty(USERNAME),
+        password: settings.secret(PASSWORD[0]),
+        tenant: settings.non_empty(TENANT),
+        timeout: settings.duration("rates.prometheus.timeout"),
+        tls: PrometheusTls {
+            ca: settings.file(CA),
+            certificate: settings.file(CERTIFICATE),
+            key: settings.file(KEY),
+            insecure: settings.is_on(INSECURE),
+        },
+    })
+}
+
+/// `a, b are`, `a is`.
+fn are(things: &[String]) -> String {
+    format!("{} {}", things.join(", "), if things.len() == 1 { "is" } else { "are" })
+}
+
+fn gauge(settings: &Settings, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Option<GaugeConfig> {
+    const ENABLED: &str = "rates.gauge.enabled";
+    const URL: &str = "rates.prometheus.url";
+    const COUNTS: &str = "database.metrics.enabled";
+    if !settings.is_on(ENABLED) {
+        return None;
+    }
+    if settings.text(URL).is_empty() && settings.are_sound(&[URL]) {
+        let enabled = settings.valued(ENABLED);
+        problems.push(Problem::of(ENABLED, format!("{enabled} needs {URL}, which is not set")));
+    }
+    if !settings.is_on(COUNTS) {
+        let counts = settings.valued(COUNTS);
+        warnings.push(format!("{ENABLED}: {COUNTS} is {counts}, so this instance never exports the estimate"));
+    }
+    Some(GaugeConfig {
+        interval: settings.duration("rates.gauge.interval"),
+        model: word(settings, "rates.gauge.model"),
+    })
 }
 
 fn word<T: FromStr<Err: Display>>(settings: &Settings, path: &str) -> T {

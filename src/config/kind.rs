@@ -24,7 +24,7 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Texts, with commas between them where there is no YAML.
     List,
-    /// Records; none can be given yet.
+    /// A list of records; where there is no YAML, as YAML or JSON.
     Records,
     /// An address to listen on.
     Listen,
@@ -40,6 +40,10 @@ pub enum Kind {
     DatabaseUrl,
     /// A URL to send traces to, or nothing.
     Endpoint,
+    /// A URL of a server that speaks HTTP, or nothing.
+    HttpUrl,
+    /// What a header of HTTP can carry, or nothing.
+    HeaderValue,
 }
 
 // === impl Kind ===
@@ -60,7 +64,12 @@ impl Kind {
         let fail = |message: String| Err(message);
         match self {
             Self::Text | Self::Secret | Self::List | Self::Records => Ok(()),
-            Self::Remote | Self::InstanceId | Self::DatabaseHost | Self::DatabaseUrl | Self::Endpoint
+            Self::Remote
+            | Self::InstanceId
+            | Self::DatabaseHost
+            | Self::DatabaseUrl
+            | Self::Endpoint
+            | Self::HttpUrl
                 if text.is_empty() =>
             {
                 Ok(())
@@ -90,6 +99,11 @@ impl Kind {
             Self::DatabaseUrl => fail("want postgres://user:password@host:port/dbname?sslmode=…".to_owned()),
             Self::Endpoint if is_endpoint(text) => Ok(()),
             Self::Endpoint => fail("want http://host:port or https://host:port, without a user".to_owned()),
+            Self::HttpUrl => address::http(text).map(drop).map_err(|error| error.to_string()),
+            Self::HeaderValue if text.trim() == text && text.chars().all(|c| c.is_ascii_graphic() || c == ' ') => {
+                Ok(())
+            }
+            Self::HeaderValue => fail(format!("{text:?} is no header's value; want printable ASCII characters")),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct QueryEntry {
 pub struct Layers {
     /// By dotted path.
     pub entries: BTreeMap<String, Entry>,
+    /// Lists of records by dotted path, each with where the list was given.
+    pub records: BTreeMap<String, (Vec<Node>, Origin)>,
     /// By name.
     pub queries: BTreeMap<String, QueryEntry>,
     /// What is wrong with the layers themselves.
@@ -63,7 +65,12 @@ impl Layers {
                 continue;
             }
             if let Some(path) = paths.get(name) {
-                self.entries.insert(path.clone(), entry());
+                let is_records = Given::find(path).is_some_and(|given| matches!(given.setting.kind, Kind::Records));
+                if is_records {
+                    self.records_text(path, entry());
+                } else {
+                    self.entries.insert(path.clone(), entry());
+                }
             } else if let Some((query, key)) = query_variable(name) {
                 self.query(&query, entry().origin).keys.insert(key, entry());
             } else {
@@ -119,9 +126,6 @@ impl Layers {
             Value::Null => return None,
             Value::Scalar(text) => return Some(Entry { text, origin }),
             Value::List(items) if items.is_empty() => return None,
-            Value::List(_) | Value::Map(_) if matches!(kind, Kind::Records) => {
-                return Some(Entry { text: "[…]".to_owned(), origin });
-            }
             Value::List(items) if kind.takes_list() => match joined(items) {
                 Some(text) => return Some(Entry { text, origin }),
                 None => "want a list of single values",
@@ -140,7 +144,9 @@ impl Layers {
                 self.queries(node, origin);
             } else if let Some(Given { setting, is_file }) = Given::find(&path) {
                 let kind = if is_file { Kind::Text } else { setting.kind };
-                if let Some(entry) = self.value(&path, kind, node, origin(line)) {
+                if matches!(kind, Kind::Records) {
+                    self.records(&path, node, origin(line));
+                } else if let Some(entry) = self.value(&path, kind, node, origin(line)) {
                     self.entries.insert(path, entry);
                 }
             } else if schema::is_section(&path) {
@@ -155,6 +161,37 @@ impl Layers {
                 let message = format!("no such setting; the nearest is {}", schema::nearest(&path));
                 self.problems.push(Problem::at(path, message, origin(line)));
             }
+        }
+    }
+
+    /// Takes the records that a variable holds, as YAML or JSON; an empty text takes back those of a lower layer.
+    fn records_text(&mut self, path: &str, Entry { text, origin }: Entry) {
+        match yaml::parse(&text) {
+            Ok(node) if node.value == Value::Null => {
+                self.records.remove(path);
+                self.entries.insert(path.to_owned(), Entry { text: String::new(), origin });
+            }
+            Ok(node) => self.records(path, node, origin),
+            Err(yaml::Error { message, .. }) => {
+                self.problems.push(Problem::at(path, format!("is neither YAML nor JSON: {message}"), origin));
+            }
+        }
+    }
+
+    fn records(&mut self, path: &str, node: Node, origin: Origin) {
+        let text = yaml::flow(&node);
+        match node.value {
+            Value::Null => {}
+            Value::Scalar(text) if text.is_empty() => {
+                self.records.remove(path);
+                self.entries.insert(path.to_owned(), Entry { text, origin });
+            }
+            Value::List(items) => {
+                let text = if items.is_empty() { String::new() } else { text };
+                self.entries.insert(path.to_owned(), Entry { text, origin: origin.clone() });
+                self.records.insert(path.to_owned(), (items, origin));
+            }
+            Value::Scalar(_) | Value::Map(_) => self.problems.push(Problem::at(path, "want a list of records", origin)),
         }
     }
 

@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, env, fmt::Write as _, path::PathBuf};
 
 use super::{
     Config, build,
+    kind::Kind,
     layers::{Layers, QueryEntry},
     origin::{Entry, Origin},
     problems::Problems,
     registry,
-    schema::{self, SETTINGS},
+    schema::{self, Given, SETTINGS},
     settings::Settings,
+    yaml,
 };
 
 const REDACTED: &str = "[redacted]";
@@ -73,7 +75,13 @@ impl Loaded {
             for (depth, section) in sections.iter().enumerate().skip(common) {
                 let _ = writeln!(text, "{:indent$}{section}:", "", indent = 2 * depth);
             }
-            let line = format!("{:indent$}{key}: {}", "", scalar(shown), indent = 2 * sections.len());
+            let is_yaml = Given::find(path).is_some_and(|given| matches!(given.setting.kind, Kind::Records));
+            let value = match (is_yaml, &**shown) {
+                (true, "") => "[]".to_owned(),
+                (true, records) => records.to_owned(),
+                (false, text) => yaml::scalar(text),
+            };
+            let line = format!("{:indent$}{key}: {value}", "", indent = 2 * sections.len());
             let _ = writeln!(text, "{line:<42}  # {origin}");
             open = sections;
         }
@@ -149,11 +157,4 @@ fn effective(entries: &BTreeMap<String, Entry>, queries: &BTreeMap<String, Query
         }
     }
     effective
-}
-
-/// A text as YAML takes it back: plain where that is safe, else as JSON writes it.
-fn scalar(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c) || c == ':';
-    let is_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/') && text.chars().all(plain);
-    if is_plain && !text.ends_with(':') { text.to_owned() } else { serde_json::Value::from(text).to_string() }
 }

@@ -38,6 +38,17 @@ pub struct Entry {
 
 // === impl Origin ===
 
+impl Origin {
+    /// A place within what was given here: of a file, this line.
+    pub fn at_line(&self, line: u64) -> Self {
+        match self {
+            Self::File { path, line: _ } => Self::File { path: path.clone(), line },
+            Self::RegistryFile { path, line: _ } => Self::RegistryFile { path: path.clone(), line },
+            Self::Default | Self::Environment(_) | Self::Flag(_) => self.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

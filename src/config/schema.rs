@@ -18,7 +18,7 @@ pub struct Setting {
     pub about: &'static str,
 }
 
-/// A key of a query, below `queries.NAME`.
+/// A key of a query, below `queries.NAME`, or of a record.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryKey {
     /// Its name.
@@ -30,6 +30,8 @@ pub struct QueryKey {
 }
 
 const LEVELS: Kind = Kind::Choice(&["error", "warn", "info", "debug", "trace"]);
+
+const MODELS: Kind = Kind::Choice(&["registry-4.32", "published-2020", "parametric-2020"]);
 
 /// Every setting but the queries, in the order in which they are listed.
 pub const SETTINGS: &[Setting] = &[
@@ -96,20 +98,20 @@ pub const SETTINGS: &[Setting] = &[
         "all",
         "built-in queries; `registry`: the registry's six",
     ),
-    off("rates.prometheus.url", Kind::Text, "", "where request rates come from"),
-    off("rates.prometheus.token", Kind::Secret, "", "bearer token"),
-    off("rates.prometheus.username", Kind::Text, "", "user"),
-    off("rates.prometheus.password", Kind::Secret, "", "its password"),
-    off("rates.prometheus.tenant", Kind::Text, "", "tenant header"),
-    off("rates.prometheus.timeout", Kind::Text, "10s", "of a query"),
-    off("rates.prometheus.tls.ca", Kind::Text, "", "authorities, a PEM file"),
-    off("rates.prometheus.tls.certificate", Kind::Text, "", "client certificate, a PEM file"),
-    off("rates.prometheus.tls.key", Kind::Text, "", "its key, a PEM file"),
-    off("rates.prometheus.tls.insecure", Kind::Text, "false", "accept any certificate"),
-    off("rates.costs", Kind::Records, "", "costs of requests"),
-    off("rates.gauge.enabled", Kind::Text, "false", "estimate as a metric"),
-    off("rates.gauge.interval", Kind::Text, "5m", "how often it is refreshed"),
-    off("rates.gauge.model", Kind::Text, "registry-4.32", "its cost model"),
+    on("rates.prometheus.url", Kind::HttpUrl, "", "where request rates come from: http://host:port/prefix"),
+    on("rates.prometheus.token", Kind::Secret, "", "bearer token"),
+    on("rates.prometheus.username", Kind::Text, "", "user, for basic authentication"),
+    on("rates.prometheus.password", Kind::Secret, "", "its password"),
+    on("rates.prometheus.tenant", Kind::HeaderValue, "", "what X-Scope-OrgID says, for a store of many tenants"),
+    on("rates.prometheus.timeout", Kind::Duration(100), "10s", "of a query"),
+    on("rates.prometheus.tls.ca", Kind::Text, "", "authorities, a PEM file; empty: the system's"),
+    on("rates.prometheus.tls.certificate", Kind::Text, "", "client certificate, a PEM file"),
+    on("rates.prometheus.tls.key", Kind::Text, "", "its key, a PEM file"),
+    on("rates.prometheus.tls.insecure", Kind::Bool, "false", "accept any certificate"),
+    on("rates.costs", Kind::Records, "", "costs of requests that replace those of the models, see below"),
+    on("rates.gauge.enabled", Kind::Bool, "false", "export the estimate as a metric; needs rates.prometheus.url"),
+    on("rates.gauge.interval", Kind::Duration(1_000), "5m", "how often it is made anew"),
+    on("rates.gauge.model", MODELS, "registry-4.32", "its cost model"),
     on("log.level", LEVELS, "info", "lines of this level and above"),
     on("log.formatter", Kind::Choice(&["json", "text"]), "json", "how a line is written"),
     on("log.collected", LEVELS, "debug", "level of the per-query line"),
@@ -126,6 +128,18 @@ pub const QUERY_KEYS: &[QueryKey] = &[
     key("method", Kind::Text, "`exact`, or `auto` for a table"),
     key("cap", Kind::Text, "not available yet"),
     key("enabled", Kind::Bool, "default: true; of a built-in: what `catalog` says"),
+];
+
+/// Every key of a record of `rates.costs`.
+pub const COST_KEYS: &[QueryKey] = &[
+    key("method", Kind::Text, "HTTP method, in any case"),
+    key("handler", Kind::Text, "handler or route label"),
+    key("code", Kind::Text, "response code; default: every code"),
+    key("kind", Kind::Text, "the kind that is replaced, as `rowcount rates model` names it; default: all kinds"),
+    key("select", Kind::Text, "SELECTs of one request: a number or an expression in L, M and T; default: 0"),
+    key("insert", Kind::Text, "INSERTs, likewise"),
+    key("update", Kind::Text, "UPDATEs, likewise"),
+    key("delete", Kind::Text, "DELETEs, likewise"),
 ];
 
 const fn on(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Setting {
@@ -223,6 +237,12 @@ mod tests {
         for setting in SETTINGS {
             assert_eq!(setting.kind.check(setting.default), Ok(()), "{}", setting.path);
         }
+    }
+
+    #[test]
+    fn the_models_are_those_there_are() {
+        let Kind::Choice(words) = MODELS else { panic!("a choice") };
+        assert_eq!(words, crate::rates::model::ModelName::ALL.map(|model| model.as_str()));
     }
 
     #[test]

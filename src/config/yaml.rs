@@ -124,6 +124,27 @@ pub fn parse(text: &str) -> Result<Node, Error> {
     Ok(node(text, root))
 }
 
+/// A text as YAML takes it back: plain where that is safe, else as JSON writes it.
+pub fn scalar(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c) || c == ':';
+    let is_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/') && text.chars().all(plain);
+    if is_plain && !text.ends_with(':') { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+}
+
+/// A tree on one line, as YAML takes it back.
+pub fn flow(node: &Node) -> String {
+    match &node.value {
+        Value::Null => "null".to_owned(),
+        Value::Scalar(text) => scalar(text),
+        Value::List(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Map(entries) => {
+            let entries: Vec<_> =
+                entries.iter().map(|(key, _, node)| format!("{}: {}", scalar(key), flow(node))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+    }
+}
+
 fn node(text: &str, Spanned { value, referenced, defined }: Spanned<Raw>) -> Node {
     let value = match value {
         Raw::Null => Value::Null,
@@ -182,6 +203,14 @@ mod tests {
         let tree = parse(text).ok().map(|node| flat(&node));
         let want = r#"{a@1="007"@1 b@2="1e5"@2 c@3="yes"@3 d@4="true"@4 e@5="5"@5 f@6=["1"@6 ".inf"@6] g@7=null é@8={x@8="0x10"@8}}"#;
         assert_eq!(tree.as_deref(), Some(want));
+    }
+
+    #[test]
+    fn a_tree_on_one_line_reads_as_the_same() {
+        let text = "a:\n- {select: 9+4*L, code: 007, route: '/v2/{name}'}\n- {}\nb: ~\nc: 'a: b # c'\n";
+        let line = flow(&parse(text).ok().unwrap());
+        assert_eq!(line, r#"{a: [{select: "9+4*L", code: 007, route: "/v2/{name}"}, {}], b: null, c: "a: b # c"}"#);
+        assert_eq!(flow(&parse(&line).ok().unwrap()), line);
     }
 
     #[test]

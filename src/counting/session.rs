@@ -11,6 +11,7 @@ use crate::{
     config::DatabaseConfig,
     counting::{fault, target},
     failure::Failure,
+    rates::validation::purpose::MARK,
 };
 
 /// How often the server looks whether we are still there while it runs a statement of ours: the longest that a
@@ -23,7 +24,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Servers before 14 know neither of these, and no start-up option may be unknown, so they are set afterwards. An idle
 /// session ends on the server, so that an instance which no longer counts, or no longer runs, holds nothing.
-const SETTINGS: &str = "SET client_connection_check_interval = '200ms'; SET idle_session_timeout = '60s'";
+const SETTINGS: &str = "SET /* rowcount */ client_connection_check_interval = '200ms'; \
+                        SET /* rowcount */ idle_session_timeout = '60s'";
 
 /// A connection, ready for a statement.
 pub struct Session {
@@ -61,7 +63,11 @@ impl Session {
             self.limit = None;
             // Below the limit of the statement, so that a lock is told from a slow count.
             let lock = LOCK_TIMEOUT.min(limit / 2).as_millis().max(1);
-            let set = format!("SET statement_timeout = {}; SET lock_timeout = {lock}", limit.as_millis());
+            // Not SET: pg_stat_statements keeps one entry of it for each value, and what is left of a lease has many.
+            let set = format!(
+                "SELECT {MARK} set_config('statement_timeout', '{}', false), set_config('lock_timeout', '{lock}', false)",
+                limit.as_millis(),
+            );
             sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut self.connection).await?;
             self.limit = Some(limit);
         }

@@ -7,14 +7,16 @@ use sqlx::{Column, Row, TypeInfo, postgres::PgRow};
 use crate::{
     failure::{Failure, FailureReason},
     query::{Query, Source},
+    rates::validation::purpose::MARK,
 };
 
 /// How many characters `count` puts before the user's SQL.
 pub const OFFSET: usize = BEFORE.len();
 
 /// The statement that counts runs inside ours, so that it can only be one that reads, and an answer of any number of
-/// rows costs no more than two. Beside the answer stands its time on the server, see `count_of`.
-const BEFORE: &str = "SELECT counted.*, (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000000)::int8\
+/// rows costs no more than two. Beside the answer stands its time on the server, see `count_of`. It begins with `MARK`
+/// behind its first word.
+const BEFORE: &str = "SELECT /* rowcount */ counted.*, (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000000)::int8\
      \nFROM (\n";
 const AFTER: &str = "\n) AS counted LIMIT 2";
 
@@ -30,7 +32,7 @@ pub fn count(query: &Query) -> String {
 
 /// The statement that asks the planner how many rows `table` has.
 pub fn estimate(table: &str) -> String {
-    format!("EXPLAIN SELECT FROM {}", quoted(table))
+    format!("EXPLAIN {MARK} SELECT FROM {}", quoted(table))
 }
 
 /// The integer in the answer to `count`, and how long before the answer its statement began.
@@ -94,6 +96,23 @@ mod tests {
         assert_eq!(quoted("tags"), r#""tags""#);
         assert_eq!(quoted("public.Tags"), r#""public"."Tags""#);
         assert_eq!(quoted(r#"t"; DROP TABLE t"#), r#""t""; DROP TABLE t""#);
+    }
+
+    #[test]
+    fn every_statement_is_marked_as_ours() {
+        let source = Source::Table("tags".to_owned());
+        let second = Duration::from_secs(1);
+        let query = Query {
+            name: "tags".parse().unwrap(),
+            description: String::new(),
+            source,
+            method: crate::query::Method::Exact,
+            interval: second,
+            timeout: second,
+            builtin: true,
+        };
+        assert!(count(&query).starts_with(&format!("SELECT {MARK} ")));
+        assert!(estimate("tags").starts_with(&format!("EXPLAIN {MARK} ")));
     }
 
     #[test]

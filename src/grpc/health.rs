@@ -1,5 +1,6 @@
-//! grpc.health.v1. The process is healthy whatever Redis, PostgreSQL or the lease do; only RowCountService depends on
-//! there being a snapshot that is not too old. Standing by is healthy.
+//! grpc.health.v1. The process is healthy whatever Redis, PostgreSQL or the lease do, and so is RateService, which can
+//! answer from what it is given; only RowCountService depends on there being a snapshot that is not too old. Standing
+//! by is healthy.
 
 use std::{
     sync::Arc,
@@ -20,7 +21,7 @@ use crate::{board::view::View, snapshot::Snapshot};
 const ROW_COUNTS: &str = "rowcount.v1.RowCountService";
 
 /// Serving while the process does.
-const PROCESS: [&str; 2] = ["", "liveness"];
+const PROCESS: [&str; 3] = ["", "liveness", "rowcount.v1.RateService"];
 
 /// How often the age of the snapshot is looked at; new ones are heard of at once.
 const LOOK: Duration = Duration::from_secs(1);

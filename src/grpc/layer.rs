@@ -221,6 +221,11 @@ impl HttpBody for Observed {
     }
 }
 
+/// When the caller of `request` stops waiting; `None`: never.
+pub fn deadline<T>(request: &tonic::Request<T>) -> Option<Deadline> {
+    request.extensions().get().copied()
+}
+
 /// Codes that tell of a fault of the server's, after the semantic conventions; the others are what a caller asked for.
 fn is_ours(code: Code) -> bool {
     use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};

@@ -7,7 +7,7 @@ use crate::proto::v1::{self, row_count_service_server::RowCountService};
 use super::{
     collections::Collections,
     counts::Counts,
-    layer::Deadline,
+    layer::deadline,
     lease::Leases,
     streams::{BoxStream, Streams},
 };
@@ -22,10 +22,6 @@ pub struct Service {
     pub leases: Leases,
     /// Streams of both.
     pub streams: Streams,
-}
-
-fn deadline<T>(request: &Request<T>) -> Option<Deadline> {
-    request.extensions().get().copied()
 }
 
 #[tonic::async_trait]

@@ -5,11 +5,14 @@ use std::{collections::HashMap, fmt::Display, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
-    board,
+    board, estimator,
     failure::{Failure, FailureReason},
+    observer,
+    prometheus::{self, Remedy},
+    rates::Invalid,
 };
 
 /// Of every `ErrorInfo`.
@@ -24,6 +27,79 @@ pub fn invalid_field(field: &str, problem: impl Display) -> Status {
     let mut details = with_reason("INVALID_FIELD", [("field", field.to_owned())]);
     details.add_bad_request_violation(field, problem.to_string());
     Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// The same, of an estimate's question.
+pub fn of_invalid(error: &Invalid) -> Status {
+    invalid_field(&error.field, &error.problem)
+}
+
+/// A question for a Prometheus that is not configured.
+pub fn no_prometheus(error: &impl Display) -> Status {
+    let details = with_reason("PROMETHEUS_NOT_CONFIGURED", []);
+    Status::with_error_details(Code::FailedPrecondition, error.to_string(), details)
+}
+
+/// Prometheus did not answer, or not with rates: only what may pass by itself is worth a retry. Its address and what is
+/// wrong with the settings are for the log: callers have neither.
+pub fn prometheus_failed(error: &prometheus::Error) -> Status {
+    warn!(%error, "Prometheus gave no rates");
+    let (reason, message) = match error.cause.remedy() {
+        Remedy::Retry => return unavailable("PROMETHEUS_UNAVAILABLE", &format!("Prometheus {}", error.cause)),
+        Remedy::MoreData => ("NO_DATA", format!("Prometheus {}", error.cause)),
+        Remedy::Configuration => (
+            "PROMETHEUS_UNUSABLE",
+            "Prometheus cannot be asked as it is configured; this instance's log says why".into(),
+        ),
+    };
+    Status::with_error_details(Code::FailedPrecondition, message, with_reason(reason, []))
+}
+
+/// An estimate that was not made.
+pub fn of_estimator(error: &estimator::Error) -> Status {
+    match error {
+        estimator::Error::Invalid(error) => of_invalid(error),
+        estimator::Error::NoPrometheus => no_prometheus(error),
+        estimator::Error::Prometheus(error) => prometheus_failed(error),
+    }
+}
+
+/// What ran was not observed.
+pub fn of_observer(error: &observer::Error) -> Status {
+    let told = error.to_string();
+    let lacks = |reason| Status::with_error_details(Code::FailedPrecondition, told.clone(), with_reason(reason, []));
+    match error {
+        observer::Error::NoDatabase => lacks("DATABASE_NOT_CONFIGURED"),
+        observer::Error::NoPrometheus => no_prometheus(error),
+        observer::Error::Unusable(_) => lacks("STATEMENTS_UNAVAILABLE"),
+        observer::Error::Prometheus(error) => prometheus_failed(error),
+        observer::Error::TooShort(_) => {
+            let mut details = with_reason("STATISTICS_RESET", []);
+            details.set_retry_info(Some(RETRY_AFTER));
+            Status::with_error_details(Code::Aborted, told, details)
+        }
+        observer::Error::Database(failure) => match failure.reason {
+            // Nobody cancels a reading of the statistics but the end of the process.
+            FailureReason::Cancelled => shutting_down(),
+            FailureReason::Connection | FailureReason::Timeout | FailureReason::Locked => {
+                unavailable("DATABASE_UNAVAILABLE", &told)
+            }
+            _ => lacks("STATISTICS_UNREADABLE"),
+        },
+    }
+}
+
+/// Another validation has the turn, for about this long.
+pub fn validation_running(left: Duration) -> Status {
+    let mut details = with_reason("VALIDATION_RUNNING", []);
+    details.set_retry_info(Some(left.max(RETRY_AFTER)));
+    let message = "a validation runs on this instance already, and there is one at a time";
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// A bug of ours; what it is was logged where it was noticed.
+pub fn internal() -> Status {
+    Status::internal("the server failed; its log tells how")
 }
 
 /// Names that no query has.

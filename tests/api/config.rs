@@ -3,10 +3,12 @@
 use std::{fs, path::Path, time::Duration};
 
 use rowcount::{
-    config::{self, DatabaseTarget, Loaded, Origin, Problems, QUERY_KEYS, SETTINGS, Secret, ServeArgs},
+    config::{self, COST_KEYS, DatabaseTarget, Loaded, Origin, Problems, QUERY_KEYS, SETTINGS, Secret, ServeArgs},
     query::{Method, Query, Source},
+    rates::operation::Operation,
 };
 
+mod rates;
 mod refusals;
 
 /// What a configuration needs at least.
@@ -276,8 +278,10 @@ fn the_registrys_variables_count_only_beside_its_file() {
 
 #[test]
 fn no_secret_is_ever_shown() {
-    let given = Given::minimum()
-        .file("database: {password: hunter2}\nredis: {cache: {addr: \"redis:6379\", passwordfile: /run/redis}}\n");
+    let given = Given::minimum().file(
+        "database: {password: hunter2}\nredis: {cache: {addr: \"redis:6379\", passwordfile: /run/redis}}\nrates: \
+             {prometheus: {url: \"http://p\", token: hunter2}}\n",
+    );
     let loaded = given.loaded();
     let shown = format!("{loaded:?}\n{}", loaded.render());
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -294,7 +298,10 @@ fn no_secret_is_ever_shown() {
         "database: {password: \"hunter2}",
         "redis: {cache: {addr: \"redis://:hunter2@h:6379\"}}",
         "redis: {cache: {sentinelpassword: hunter2}}",
-        "rates: {prometheus: {token: hunter2}}",
+        "rates: {prometheus: {url: \"http://u:hunter2@h\"}}",
+        "rates: {prometheus: {url: \"http://h/?token=hunter2\"}}",
+        "rates: {prometheus: {url: \"http://h\", token: hunter2, username: a}}",
+        "rates: {prometheus: {url: \"http://h\", password: hunter2}}",
         "tracing: {endpoint: \"http://u:hunter2@h\"}",
     ];
     for file in wrong {
@@ -341,7 +348,7 @@ fn the_reference_lists_every_setting_with_its_default() {
         let later = if setting.available { "" } else { "not available yet: " };
         format!("| `{}` | {default} | {later}{} |", setting.path, setting.about)
     });
-    let keys = QUERY_KEYS.iter().map(|key| format!("| `{}` | {} |", key.key, key.about));
+    let keys = QUERY_KEYS.iter().chain(COST_KEYS).map(|key| format!("| `{}` | {} |", key.key, key.about));
     let missing: Vec<_> = settings.chain(keys).filter(|row| !page.lines().any(|line| line == row)).collect();
     assert!(missing.is_empty(), "docs/configuration.md lacks these rows:\n{}", missing.join("\n"));
 }
@@ -353,6 +360,40 @@ fn the_example_loads() {
     let loaded = config::load(&args, std::iter::empty()).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.warnings, Vec::<String>::new());
     assert_eq!(query(&loaded, "deleted_repositories").timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn costs_are_records_in_a_file_and_json_in_a_variable() {
+    let file = "rates:\n  costs:\n  - {method: PUT, handler: manifest, code: 201, kind: new image by tag, select: 9+4*L, \
+                insert: 2}\n  - method: get\n    handler: /v2/{name}/referrers/{digest}\n    select: 3\n";
+    let given = Given::minimum().file(file);
+    let loaded = given.loaded();
+    let [put, get] = &loaded.config.rates.costs[..] else { panic!("two costs") };
+    assert_eq!((&*put.field, &*put.kind, &*put.code), ("rates.costs[0]", "new image by tag", "201"));
+    assert_eq!(put.operations[Operation::Select].to_string(), "9+4*L");
+    assert_eq!(
+        (&*get.handler, get.operations[Operation::Select].to_string()),
+        ("/v2/{name}/referrers/{digest}", "3".into())
+    );
+    let text = loaded.render();
+    let line = text.lines().find(|line| line.starts_with("  costs: ")).unwrap();
+    assert!(
+        line.contains(r#"{method: PUT, handler: manifest, code: 201, kind: "new image by tag", select: "9+4*L""#),
+        "{line}"
+    );
+    let again = Given::nothing().file(&text).loaded();
+    assert_eq!(again.config.rates.costs, loaded.config.rates.costs, "what is shown reads as the same");
+
+    let json = r#"[{"method": "get", "handler": "tags", "select": 7, "update": "T"}]"#;
+    let given = Given::minimum().file(file).env(&[("ROWCOUNT_RATES_COSTS", json)]);
+    let [tags] = &given.loaded().config.rates.costs[..] else { panic!("one cost: a variable replaces the list") };
+    assert_eq!(tags.operations[Operation::Update].to_string(), "T");
+    let given = Given::minimum().file(file).env(&[("ROWCOUNT_RATES_COSTS", "")]);
+    assert!(given.loaded().config.rates.costs.is_empty(), "an empty text takes back what a lower layer gave");
+    let given = Given::minimum().env(&[("ROWCOUNT_RATES_COSTS", "[{")]);
+    let refused = given.refused().remove(0);
+    assert!(refused.starts_with("rates.costs: is neither YAML nor JSON: "), "{refused}");
+    assert!(refused.ends_with(" (environment ROWCOUNT_RATES_COSTS)"), "{refused}");
 }
 
 #[test]

@@ -10,7 +10,11 @@ use std::{
 
 use prost::Message;
 use rowcount::{
-    demo::{postgres::PostgresServer, redis::RedisServer, schema},
+    demo::{
+        postgres::{PostgresOptions, PostgresServer},
+        redis::RedisServer,
+        schema,
+    },
     proto::v1::{self, row_count_service_client::RowCountServiceClient},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -56,7 +60,12 @@ impl Fleet {
 
     /// Servers with an empty database.
     pub async fn servers() -> Self {
-        let (postgres, redis) = tokio::join!(PostgresServer::start(), RedisServer::start());
+        Self::servers_with(PostgresOptions::default()).await
+    }
+
+    /// Servers with an empty database, on a PostgreSQL of these options.
+    pub async fn servers_with(options: PostgresOptions) -> Self {
+        let (postgres, redis) = tokio::join!(PostgresServer::start_with(options), RedisServer::start());
         let (postgres, redis) = (postgres.expect("PostgreSQL starts"), redis.expect("Redis starts"));
         postgres.create_database("registry").await.expect("creates the database");
         let settings = BTreeMap::from([

@@ -49,7 +49,7 @@ async fn grpcurl_lists_describes_calls_and_prints_what_is_wrong() {
     };
 
     let services = said(&mut grpcurl(&[], &["list"])).await;
-    for service in ["rowcount.v1.RowCountService", "grpc.health.v1.Health"] {
+    for service in ["rowcount.v1.RowCountService", "rowcount.v1.RateService", "grpc.health.v1.Health"] {
         assert!(services.lines().any(|line| line == service), "{services}");
     }
     let method = said(&mut grpcurl(&[], &["describe", "rowcount.v1.RowCountService.TriggerCollection"])).await;
@@ -64,6 +64,12 @@ async fn grpcurl_lists_describes_calls_and_prints_what_is_wrong() {
     let counts = said(&mut grpcurl(&["-d", r#"{"query_names": ["top_level_namespaces"]}"#], &[call])).await;
     let counts: Value = serde_json::from_str(&counts).expect("JSON");
     assert_eq!(counts["rowCounts"][0]["rowCount"], "1", "{counts}");
+
+    let rates =
+        r#"{"request_rates": {"rates": [{"method": "GET", "handler": "manifest", "requests_per_second": 10}]}}"#;
+    let estimate = said(&mut grpcurl(&["-d", rates], &["rowcount.v1.RateService/EstimateRates"])).await;
+    let estimate: Value = serde_json::from_str(&estimate).expect("JSON");
+    assert_eq!(estimate["totals"][0]["perSecond"], 20, "{estimate}");
 
     let refused = grpcurl(&["-d", r#"{"query_names": ["nobody"]}"#], &[call]).output().await.unwrap();
     let told = text(&refused);

@@ -86,12 +86,13 @@ fn no_module_uses_one_that_stands_above_it() {
 }
 
 #[test]
-fn sql_redis_and_protobuf_stay_in_their_modules() {
-    let homes: [(&str, &[&str]); 4] = [
+fn sql_redis_http_and_protobuf_stay_in_their_modules() {
+    let homes: [(&str, &[&str]); 5] = [
         ("sqlx::", &["counting", "demo"]),
         ("redis::", &["redis_link", "lease", "board", "demo", "app", "cli"]),
         ("proto::v1", &["grpc", "cli", "demo", "proto"]),
         ("std::env", &["config", "demo"]),
+        ("reqwest::", &["prometheus"]),
     ];
     for file in files(Path::new(SRC)) {
         let inside = file.strip_prefix(SRC).unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy exempts test functions, not what they call")]
 
+mod accuracy;
 mod board;
 mod cli;
 mod config;
@@ -15,11 +16,15 @@ mod layers;
 mod leadership;
 mod lease;
 mod lease_protocol;
+mod load;
 mod ops;
 mod outages;
+mod prometheus;
+mod rates;
 mod secrets;
 mod shutdown;
 mod streams;
 mod telemetry;
 mod tools;
 mod trigger;
+mod validation;

@@ -25,6 +25,7 @@ use rowcount::{
     metrics::{
         Exporter, build,
         collector::CollectorMetrics,
+        estimate::{self, EstimateMetrics, Shown},
         lease::{AcquireResult, LeaseMetrics, RenewalResult, Transition},
         query::QueryMetrics,
         reload,
@@ -33,6 +34,7 @@ use rowcount::{
         store::{self, Pool},
     },
     query::{Method, QueryName},
+    rates::{costs::Range, operation::PerOperation},
     snapshot::{Count, Snapshot},
     telemetry::{self, Guard, Identity},
 };
@@ -209,6 +211,13 @@ fn holder() -> Exporter {
         counts: [(blobs, count(Method::Followed, 9_000_000_000)), (tags, count(Method::Exact, 184))].into(),
     });
     rows::export(&meter, &(Arc::new(move || Some(snapshot.clone())) as RowsSource));
+
+    let estimates = EstimateMetrics::new(&meter);
+    estimates.made();
+    estimates.failed();
+    let range = Range { low: 1.0, expected: 2.5, high: 40.0 };
+    let shown = Shown { totals: PerOperation::from_fn(|_| range), unmapped_share: 0.5 };
+    estimate::export(&meter, Arc::new(move || Some(shown)));
     exporter
 }
 

@@ -14,8 +14,6 @@ NOT_IN_CHART = {
     "database.password": "a secret: passwordfile",
     "redis.cache.password": "a secret: passwordfile",
     "redis.cache.sentinelpassword": "a secret: sentinelpasswordfile",
-    "rates.prometheus.token": "a secret: tokenfile",
-    "rates.prometheus.password": "a secret: passwordfile",
 }
 
 # Settings that the chart renders and that the binary still refuses ("not available yet", exit code 78). A rendering that
@@ -36,20 +34,6 @@ NOT_YET = {
     "redis.cache.mainname",
     "redis.cache.sentinelusername",
     "redis.cache.sentinelpasswordfile",
-    "rates.prometheus.url",
-    "rates.prometheus.tokenfile",
-    "rates.prometheus.username",
-    "rates.prometheus.passwordfile",
-    "rates.prometheus.tenant",
-    "rates.prometheus.timeout",
-    "rates.prometheus.tls.ca",
-    "rates.prometheus.tls.certificate",
-    "rates.prometheus.tls.key",
-    "rates.prometheus.tls.insecure",
-    "rates.costs",
-    "rates.gauge.enabled",
-    "rates.gauge.interval",
-    "rates.gauge.model",
 }
 
 # Keys whose values are records or queries, which have no keys of their own in the table.

@@ -120,9 +120,97 @@ fn each_wrong_value_is_refused_by_its_path_and_place() {
         ),
         (
             "rates: {gauge: {enabled: true}}",
-            "rates.gauge.enabled: not available yet; leave it out (file rowcount.yaml:1)",
+            "rates.gauge.enabled: true (file rowcount.yaml:1) needs rates.prometheus.url, which is not set",
         ),
-        ("rates: {costs: [{method: get}]}", "rates.costs: not available yet; leave it out (file rowcount.yaml:1)"),
+        (
+            "rates: {gauge: {model: registry-5}}",
+            "rates.gauge.model: \"registry-5\" is not one of registry-4.32, published-2020, parametric-2020 (file \
+             rowcount.yaml:1)",
+        ),
+        (
+            "rates: {gauge: {interval: 10ms}}",
+            "rates.gauge.interval: 10ms is too short; the least is 1s (file rowcount.yaml:1)",
+        ),
+        ("rates: {costs: {method: get}}", "rates.costs: want a list of records (file rowcount.yaml:1)"),
+        ("rates: {costs: [get]}", "rates.costs[0]: want keys, not a value (file rowcount.yaml:1)"),
+        (
+            "rates:\n  costs:\n  - {method: get, handler: blob, select: 1}\n  - method: get\n    handlr: tags\n    \
+             handler: tags\n    select: 1",
+            "rates.costs[1].handlr: no such key of a cost; the nearest is handler (file rowcount.yaml:5)",
+        ),
+        ("rates: {costs: [{handler: a, select: 1}]}", "rates.costs[0].method: is not set (file rowcount.yaml:1)"),
+        (
+            "rates: {costs: [{method: get, handler: a}]}",
+            "rates.costs[0]: has none of select, insert, update and delete; write select: 0 when it costs nothing (file \
+             rowcount.yaml:1)",
+        ),
+        (
+            "rates: {costs: [{method: get, handler: a, code: 2xx, select: 1}]}",
+            "rates.costs[0].code: \"2xx\" is not a response code of three digits (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {costs: [{method: get, handler: a, insert: 1, select: [1]}]}",
+            "rates.costs[0].select: want one value (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {costs: [{method: get, handler: a, select: 1},\n {method: get, handler: b, select: L-11}]}",
+            "rates.costs[1].select: L-11 is below 0 for some sizes (file rowcount.yaml:2)",
+        ),
+        (
+            "rates: {costs: [{method: get, handler: a, insert: 2L}]}",
+            "rates.costs[0].insert: \"2L\" is not an expression: want numbers, L, M, T, +, -, * and parentheses, like \
+             9+4*L (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {costs: [{method: get, handler: a, select: 1}, {method: GET, handler: A, select: 2}]}",
+            "rates.costs[1]: is of the same requests as rates.costs[0] (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {costs: [{method: get, handler: tags, code: 200, kind: some, select: 1}]}",
+            "rates.costs[0].kind: no kind of get tags 200 is \"some\"; there are: tags (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {costs: [{method: put, handler: manifest, select: 1},\n {method: put, handler: manifest, code: 201, \
+             kind: new image by tag, select: 1}]}",
+            "rates.costs[1].kind: no kind of put manifest 201 is \"new image by tag\"; there are: any (in registry-4.32) \
+             (file rowcount.yaml:2)",
+        ),
+        (
+            "rates: {prometheus: {url: \"prometheus:9090\"}}",
+            "rates.prometheus.url: want http://host:port or https://host:port, with a path if need be, without a user, a \
+             query or a fragment (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {prometheus: {url: \"http://prometheus:9090?tenant=a\"}}",
+            "rates.prometheus.url: want http://host:port or https://host:port, with a path if need be, without a user, a \
+             query or a fragment (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {prometheus: {url: \"http://p\", tokenfile: a, username: b}}",
+            "rates.prometheus.token: give rates.prometheus.tokenfile (file rowcount.yaml:1) or rates.prometheus.username \
+             (file rowcount.yaml:1), not both",
+        ),
+        (
+            "rates: {prometheus: {url: \"http://p\", password: a}}",
+            "rates.prometheus.username: is not set, but rates.prometheus.password (file rowcount.yaml:1) is",
+        ),
+        (
+            "rates: {prometheus: {url: \"http://p\", tenant: \" a\"}}",
+            "rates.prometheus.tenant: \" a\" is no header's value; want printable ASCII characters (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {prometheus: {url: \"http://p\", timeout: 10}}",
+            "rates.prometheus.timeout: 10 has no unit; write 10s for seconds, or use ms, m or h (file rowcount.yaml:1)",
+        ),
+        (
+            "rates: {prometheus: {url: \"https://p\", tls: {key: a.key}}}",
+            "rates.prometheus.tls.certificate: is not set, but rates.prometheus.tls.key is, to a.key (file \
+             rowcount.yaml:1)",
+        ),
+        (
+            "rates: {prometheus: {url: \"https://p\", tls: {insecure: maybe}}}",
+            "rates.prometheus.tls.insecure: \"maybe\" is neither true nor false (file rowcount.yaml:1)",
+        ),
         (
             "tracing: {endpoint: \"collector:4317\"}",
             "tracing.endpoint: want http://host:port or https://host:port, without a user (file rowcount.yaml:1)",
