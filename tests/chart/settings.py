@@ -50,7 +50,7 @@ def documented():
 def query_keys():
     """The keys of a query."""
     page = (ROOT / "docs" / "configuration.md").read_text()
-    return set(re.findall(r"^\| `([a-z]+)` \|", page.split("\n## Queries\n")[1], re.MULTILINE))
+    return set(re.findall(r"^\| `([a-z]+)` \|", page.split("\n| key of a query |")[1].split("\n\n")[0], re.MULTILINE))
 
 
 def leaves(tree, parent=""):

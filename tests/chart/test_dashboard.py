@@ -44,6 +44,7 @@ class Dashboard(unittest.TestCase):
         elsewhere |= {
             "rowcount_collection_last_success_timestamp_seconds",
             "rowcount_config_last_reload_success_timestamp_seconds",
+            "rowcount_estimate_last_success_timestamp_seconds",
             "rowcount_snapshot_timestamp_seconds",
         }
         known = pages.families()
