@@ -10,6 +10,7 @@ use crate::{
     claim::{Claim, Grant, Role},
     clock::BootTime,
     config::Acquire as Mode,
+    history,
     lease::{
         Wish, from_micros,
         keeper::{Keeper, Stir},
@@ -87,6 +88,7 @@ impl Keeper {
         let epoch = holding.claim.grant.epoch;
         self.view.acquired();
         self.metrics.transition(Transition::Acquired);
+        history::granted(&holding.claim, holding.sent, self.clock.now());
         self.view.set_role(Role::Holder(holding.claim.clone()));
         info!(epoch, "obtained database row count metrics lock");
 
@@ -99,6 +101,7 @@ impl Keeper {
             _ => Role::Observer,
         });
         let reason = end.transition();
+        history::ended(&holding.claim.grant, self.clock.now(), reason.as_str());
         self.metrics.transition(reason);
         if let End::Lost | End::Expired = end {
             warn!(epoch, reason = reason.as_str(), "database row count metrics lock is over");
@@ -168,12 +171,15 @@ impl Keeper {
             let sent = self.clock.now();
             let result = self.renew(holding, sent, (ttl / 10).min(deadline.saturating_since(sent))).await;
             askers.clear();
-            if !holding.claim.is_current(self.clock.now()) {
+            let heard = self.clock.now();
+            if !holding.claim.is_current(heard) {
                 return End::Expired;
             }
             match result {
-                Some(Reply::Renewed { until_us, .. } | Reply::Reclaimed { until_us }) => {
+                Some(reply @ (Reply::Renewed { until_us, .. } | Reply::Reclaimed { until_us })) => {
                     holding.extend(sent, until_us, ttl);
+                    let reclaimed = matches!(reply, Reply::Reclaimed { .. });
+                    history::renewed(&holding.claim, sent, heard, reclaimed);
                     self.view.set_role(Role::Holder(holding.claim.clone()));
                     self.log_extended(&mut extended_before);
                     next = sent + ttl / 5;
