@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod board;
+mod chaos;
 mod cli;
 mod config;
 mod counting;
