@@ -5,6 +5,11 @@ use std::{
     cell::{Cell, RefCell},
     env, fmt, fs,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -30,6 +35,9 @@ mod scraper;
 
 /// Faults that one fleet suffers before another one takes its place, so that no history grows without end.
 const LIFE: usize = 40;
+
+/// Between two looks at how late this machine is.
+const TICK: Duration = Duration::from_millis(5);
 
 /// What is run.
 struct Plan {
@@ -60,6 +68,7 @@ async fn a_holder_without_deadline_and_fence_fails_the_same_test() {
 async fn run(plan: &Plan) -> (Report, Vec<Violation>) {
     println!("{plan}");
     let started = Instant::now();
+    let lateness = Lateness::watch();
     let mut fleet = Fleet::servers().await;
     for (variable, value) in [
         ("ROWCOUNT_CATALOG", "none"),
@@ -102,7 +111,14 @@ async fn run(plan: &Plan) -> (Report, Vec<Violation>) {
     join_all((0..plan.fleets).map(|_| worker())).await;
     let report = report.into_inner();
     println!("{report}\n{} faults in {:.0?}, {plan}", report.faults(), started.elapsed());
+    println!("meanwhile a thread that slept for {TICK:?} woke late by {}", lateness.told());
     (report, violations.into_inner())
+}
+
+/// How late the machine wakes whoever sleeps: what it adds to every bound in time.
+struct Lateness {
+    stop: Arc<AtomicBool>,
+    sampler: thread::JoinHandle<Vec<Duration>>,
 }
 
 // === impl Plan ===
@@ -119,10 +135,10 @@ impl Plan {
         Self {
             contender: Contender::Rowcount,
             seed: number("CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32)),
-            faults: usize::try_from(number("CHAOS_FAULTS").unwrap_or(48)).unwrap(),
+            faults: usize::try_from(number("CHAOS_FAULTS").unwrap_or(40)).unwrap(),
             fleets: usize::try_from(number("CHAOS_FLEETS").unwrap_or(4)).unwrap(),
             // A busy machine makes everything late, and nothing else.
-            terms: Terms { ttl, margin, quarantine: ttl + margin, slack: Duration::from_secs(15) },
+            terms: Terms { ttl, margin, quarantine: ttl + margin, slack: Duration::from_secs(60) },
         }
     }
 
@@ -142,6 +158,33 @@ impl fmt::Display for Plan {
             "{contender:?}: CHAOS_SEED={seed} CHAOS_FAULTS={faults} CHAOS_FLEETS={fleets}, a lease of {:?}",
             terms.ttl
         )
+    }
+}
+
+// === impl Lateness ===
+
+impl Lateness {
+    fn watch() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let sampler = thread::spawn(move || {
+            let mut late = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let slept = Instant::now();
+                thread::sleep(TICK);
+                late.push(slept.elapsed().saturating_sub(TICK));
+            }
+            late
+        });
+        Self { stop, sampler }
+    }
+
+    fn told(self) -> String {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut late = self.sampler.join().expect("it does not panic");
+        late.sort_unstable();
+        let at = |part: f64| late[((late.len() - 1) as f64 * part) as usize];
+        format!("{:.1?} (p50), {:.1?} (p99), {:.1?} at most", at(0.5), at(0.99), at(1.0))
     }
 }
 

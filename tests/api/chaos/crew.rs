@@ -216,8 +216,8 @@ impl<'a> Crew<'a> {
         let process = self.processes;
         self.processes += 1;
         let redis = redis.to_string();
-        let ttl = humantime::format_duration(self.terms.ttl).to_string();
-        let interval = humantime::format_duration(self.terms.ttl / 4).to_string();
+        let ttl = format!("{}ms", self.terms.ttl.as_millis());
+        let interval = format!("{}ms", self.terms.ttl.as_millis() / 4);
         let instance = match self.contender {
             Contender::Rowcount => {
                 let settings = [

@@ -172,9 +172,10 @@ async fn connection(mut client: TcpStream, mut rules: watch::Receiver<Rules>, re
         Some(true) => {
             _ = server.set_zero_linger();
             drop(server);
+            let mut nowhere = tokio::io::sink();
             tokio::select! {
-                _ = &mut cut => _ = client.set_zero_linger(),
-                _ = tokio::io::copy(&mut client, &mut tokio::io::sink()) => {}
+                _ = &mut cut => { _ = client.set_zero_linger(); }
+                _ = tokio::io::copy(&mut client, &mut nowhere) => {}
             }
         }
         None => _ = (client.set_zero_linger(), server.set_zero_linger()),
