@@ -9,6 +9,10 @@ INSTANCES ?= 2
 MIX ?= published-2020
 MULTIPLE ?= 1
 FOR ?= 30s
+FAULTS ?= 1000
+FLEETS ?= 8
+LEASE_MS ?= 1500
+SEED ?=
 
 GRPCURL := v1.9.3
 GO := 1.27.3
@@ -27,7 +31,7 @@ CHART_STAMP := $(TOOLS)/chart/$(subst $() ,_,$(subst ==,-,$(strip $(CHART_TOOLS)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools test-tools chart-tools demo load run test test-chart chart-docs image bench lint
+.PHONY: help deps tools test-tools chart-tools demo load run test chaos test-chart chart-docs image bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -62,6 +66,10 @@ run: ## Start one instance; its settings come from ROWCOUNT_ variables
 test: deps ## Run every test against real PostgreSQL and Redis
 	$(MAKE) test-tools $(if $(CI),,|| echo "$(SKIPPED)")
 	cargo test --locked
+
+chaos: deps ## Fault after fault on fleets of the release build, judged: FAULTS=10000 FLEETS=8 LEASE_MS=1500 SEED=1
+	CHAOS_FAULTS=$(FAULTS) CHAOS_FLEETS=$(FLEETS) CHAOS_LEASE_MS=$(LEASE_MS) CHAOS_SEED=$(SEED) \
+	  cargo test --locked --release --test api chaos:: -- --nocapture --test-threads=1
 
 test-chart: deps ## Check the chart, the image, the rules and the dashboard, with the real tools
 	$(MAKE) chart-tools $(if $(CI),,|| echo "$(SKIPPED)")

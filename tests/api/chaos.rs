@@ -30,6 +30,7 @@ mod fault;
 mod history;
 mod ledger;
 mod proxy;
+mod reader;
 mod report;
 mod scraper;
 
@@ -51,7 +52,7 @@ struct Plan {
     keep: bool,
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_happens_one_holds_and_nothing_stale_is_shown() {
     let plan = Plan::from_env();
     let (report, violations) = run(&plan).await;
@@ -59,7 +60,7 @@ async fn whatever_happens_one_holds_and_nothing_stale_is_shown() {
     assert!(report.faults() >= plan.faults, "{} of {} faults were injected", report.faults(), plan.faults);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_holder_without_deadline_and_fence_fails_the_same_test() {
     let plan = Plan { contender: Contender::Naive, faults: 24, fleets: 3, ..Plan::from_env() };
     let (report, violations) = run(&plan).await;

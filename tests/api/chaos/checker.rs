@@ -69,9 +69,9 @@ pub fn check(history: &History, terms: Terms) -> Verdict {
     let beliefs = history.beliefs();
     let events = history.in_order();
     let mut violations = Vec::new();
-    for rule in [one_token_an_epoch, epochs_increase, only_the_holder_writes, only_the_holder_releases] {
-        violations.extend(rule(history));
-    }
+    let rules =
+        [one_token_an_epoch, epochs_increase, only_the_holder_writes, only_the_holder_releases, readers_never_go_back];
+    violations.extend(rules.iter().flat_map(|rule| rule(history)));
     violations.extend(no_two_believe(&beliefs));
     violations.extend(deadlines_are_from_before_the_send(&events, terms));
     violations.extend(over_is_over(&events));
@@ -234,6 +234,32 @@ fn nothing_is_shown_after_the_end(history: &History, beliefs: &[Belief]) -> Vec<
             );
             found.push(Violation::new(Property::S4, seen.begun, text));
         }
+    }
+    found
+}
+
+/// S4, the readers: no instance tells counts older than it has told, or counts that no holder let out.
+fn readers_never_go_back(history: &History) -> Vec<Violation> {
+    let published = |event: &Event| match event.what {
+        What::Published { revision, .. } => Some(revision),
+        _ => None,
+    };
+    let published: BTreeSet<_> = history.events.iter().filter_map(published).collect();
+    let mut last: BTreeMap<usize, i64> = BTreeMap::new();
+    let mut found = Vec::new();
+    for reading in history.readings.iter().filter(|reading| reading.revision != 0) {
+        let mut violation = |what: String| {
+            let text = format!("process {} tells revision {} {what}", reading.process, reading.revision);
+            found.push(Violation::new(Property::S4, reading.at, text));
+        };
+        let last = last.entry(reading.process).or_default();
+        if reading.revision < *last {
+            violation(format!("after {last}"));
+        }
+        if !published.contains(&reading.revision) {
+            violation("that nobody published".to_owned());
+        }
+        *last = reading.revision.max(*last);
     }
     found
 }

@@ -19,7 +19,7 @@ use super::{
     history::{Event, History, Micros, What, now},
     ledger,
     proxy::Proxy,
-    scraper,
+    reader, scraper,
 };
 use crate::fleet::{Fleet, Instance, PATIENCE};
 
@@ -69,7 +69,8 @@ struct Member {
     proxy: Proxy,
     process: usize,
     instance: Instance,
-    scraper: JoinHandle<()>,
+    /// Ask it as long as it lives.
+    watchers: [JoinHandle<()>; 2],
 }
 
 struct Answered {
@@ -107,8 +108,8 @@ impl<'a> Crew<'a> {
         for index in 0..SIZE {
             let proxy = Proxy::to(crew.redis_addr()).await;
             let name = ["alice", "bob", "carol"][index].to_owned();
-            let (process, instance, scraper) = crew.process(&name, proxy.addr).await;
-            crew.members.push(Member { name, proxy, process, instance, scraper });
+            let (process, instance, watchers) = crew.process(&name, proxy.addr).await;
+            crew.members.push(Member { name, proxy, process, instance, watchers });
         }
         // Whoever starts waits for the quarantine of a Redis without a record from its first bid on.
         crew.note(Kind::Start, begin, now());
@@ -211,8 +212,8 @@ impl<'a> Crew<'a> {
         self.holder().unwrap_or_else(|| self.rng.usize(..self.members.len()))
     }
 
-    /// A process of this name, and who scrapes it.
-    async fn process(&mut self, name: &str, redis: SocketAddr) -> (usize, Instance, JoinHandle<()>) {
+    /// A process of this name, and who watches it.
+    async fn process(&mut self, name: &str, redis: SocketAddr) -> (usize, Instance, [JoinHandle<()>; 2]) {
         let process = self.processes;
         self.processes += 1;
         let redis = redis.to_string();
@@ -231,7 +232,8 @@ impl<'a> Crew<'a> {
             Contender::Naive => Instance::start(control::command(&redis, &self.cluster, self.terms.ttl), name).await,
         };
         let scraper = tokio::spawn(scraper::watch(process, instance.http.clone(), self.history.clone()));
-        (process, instance, scraper)
+        let reader = tokio::spawn(reader::watch(process, instance.grpc.clone(), self.history.clone()));
+        (process, instance, [scraper, reader])
     }
 
     /// Ends the process of a member and takes in its last words.
@@ -239,7 +241,7 @@ impl<'a> Crew<'a> {
         member.instance.signal(signal);
         member.instance.exit().await;
         self.history.lock().unwrap().deaths.insert(member.process, now());
-        member.scraper.abort();
+        member.watchers.iter().for_each(JoinHandle::abort);
         let lines = member.instance.take_last_log().await;
         self.take_in(member.process, lines);
         self.claims.remove(&member.process);
@@ -262,7 +264,7 @@ impl Drop for Crew<'_> {
     fn drop(&mut self) {
         self.ledger.abort();
         for member in &self.members {
-            member.scraper.abort();
+            member.watchers.iter().for_each(JoinHandle::abort);
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct History {
     pub ledger: Vec<Entry>,
     /// Pages on which a process showed itself as the holder.
     pub sightings: Vec<Sighting>,
+    /// Counts that were read of a process by gRPC, in its order.
+    pub readings: Vec<Reading>,
     /// What was done to them, in order.
     pub faults: Vec<Fault>,
     /// When nothing more was watched.
@@ -119,6 +121,14 @@ pub struct Sighting {
     pub ended: Micros,
 }
 
+/// The revision of the counts that a process told a reader; 0 before it had any.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    pub process: usize,
+    pub at: Micros,
+    pub revision: i64,
+}
+
 /// A claim as its process believed in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Belief {
@@ -179,7 +189,7 @@ impl History {
 }
 
 impl fmt::Display for History {
-    /// Everything but the sightings, which are many, in the order of time.
+    /// Everything but the sightings and readings, which are many, in the order of time.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines: Vec<(Micros, String)> = Vec::new();
         lines

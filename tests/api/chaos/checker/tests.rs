@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::chaos::{
     fault::{Fault, Kind},
-    history::{Entry, Sighting},
+    history::{Entry, Reading, Sighting},
 };
 
 /// A lease of 1 s.
@@ -95,6 +95,10 @@ fn seen(process: usize, begun: Micros, ended: Micros, epoch: i64) -> Sighting {
     Sighting { process, epoch, begun: at(begun), ended: at(ended) }
 }
 
+fn read(process: usize, ms: Micros, revision: i64) -> Reading {
+    Reading { process, at: at(ms), revision }
+}
+
 fn fault(ms: Micros, kind: Kind) -> Fault {
     Fault { kind, begin: at(ms), from: at(ms) }
 }
@@ -126,6 +130,7 @@ fn sound() -> History {
             accepted(306, 10, 11),
         ],
         sightings: vec![seen(0, 20, 21, 7), seen(0, 290, 320, 7), seen(1, 315, 316, 10)],
+        readings: vec![read(0, 6, 8), read(1, 7, 8), read(1, 306, 11), read(0, 307, 11)],
         faults: vec![fault(0, Kind::Start), fault(300, Kind::Resign)],
         end: at(500),
         ..History::default()
@@ -154,6 +159,7 @@ fn a_sound_history_breaks_nothing() {
 fn s1_two_tokens_under_one_epoch() {
     let other = |history: &mut History| {
         history.events.retain(|event| event.process == 0);
+        history.readings.clear();
         let (token, sent) = ("another".to_owned(), at(302));
         history.events.push(said(1, 303, What::Granted { token, epoch: 7, sent, deadline: sent + D }));
         history.ledger.truncate(6);
@@ -244,10 +250,19 @@ fn s4_a_page_that_shows_what_is_over() {
 }
 
 #[test]
+fn s4_a_reader_that_goes_back() {
+    assert_eq!(broken(|history| history.readings.push(read(1, 400, 9))), [Property::S4]);
+    assert_eq!(broken(|history| history.readings.push(read(2, 400, 9))), [], "it has told nothing newer");
+    assert_eq!(broken(|history| history.readings.push(read(2, 400, 10))), [Property::S4], "of nobody");
+    assert_eq!(broken(|history| history.readings.push(read(1, 400, 0))), [], "a heartbeat before anything was read");
+}
+
+#[test]
 fn s5_a_claim_that_goes_on_after_its_end() {
     let revived = |history: &mut History| {
         let late = 200 + 875;
         history.events.retain(|event| event.process == 0 && event.at < at(301));
+        history.readings.clear();
         history.ledger.truncate(5);
         history.sightings.pop();
         history.events.push(renewed(0, late, 7));
@@ -293,6 +308,7 @@ fn l1_to_l3_somebody_who_comes_too_late() {
     let after = |kind: Kind, next: Micros| {
         broken(|history| {
             history.events.retain(|event| event.process == 0 && event.at <= at(301));
+            history.readings.clear();
             history.ledger.truncate(if kind == Kind::Resign { 6 } else { 5 });
             history.sightings.clear();
             history.faults[1].kind = kind;
@@ -314,6 +330,7 @@ fn l1_to_l3_somebody_who_comes_too_late() {
 fn l3_nobody_ever() {
     let nobody = |history: &mut History| {
         history.events.retain(|event| event.process == 0);
+        history.readings.clear();
         history.ledger.truncate(6);
         history.sightings.pop();
         history.faults[1].kind = Kind::FlushAll;

@@ -204,8 +204,8 @@ impl Crew<'_> {
         let mut member = self.members.remove(index);
         self.end_of(&mut member, signal).await;
         let Member { name, proxy, .. } = member;
-        let (process, instance, scraper) = self.process(&name, proxy.addr).await;
-        self.members.insert(index, Member { name, proxy, process, instance, scraper });
+        let (process, instance, watchers) = self.process(&name, proxy.addr).await;
+        self.members.insert(index, Member { name, proxy, process, instance, watchers });
     }
 
     async fn kill_redis(&mut self, memory: Memory) {
@@ -218,7 +218,7 @@ impl Crew<'_> {
         self.redis.kill().await.expect("Redis is killed");
         if memory == Memory::Lost {
             // Another one without data, in its place.
-            self.redis = empty_redis().await;
+            discard(std::mem::replace(&mut self.redis, empty_redis().await));
             self.redis.stop().await.expect("Redis stops");
             self.move_over();
         }
@@ -248,7 +248,7 @@ impl Crew<'_> {
         }
         self.redis.kill().await.expect("Redis is killed");
         replica.cli(&["REPLICAOF", "NO", "ONE"]).await.expect("it is promoted");
-        self.redis = replica;
+        discard(std::mem::replace(&mut self.redis, replica));
         self.move_over();
     }
 
@@ -259,6 +259,11 @@ impl Crew<'_> {
             member.proxy.lead_to(self.redis_addr());
         }
     }
+}
+
+/// Away with its directory, which takes a while that nobody needs to wait for.
+fn discard(redis: RedisServer) {
+    tokio::task::spawn_blocking(move || drop(redis));
 }
 
 /// Waits until INFO has these lines.
