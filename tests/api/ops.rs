@@ -56,6 +56,7 @@ impl Ops {
                     Part { name: "snapshot", ok: true, detail: "3s old".to_owned() },
                 ]
             }),
+            status: Arc::new(|after| Ok(serde_json::json!({ "after": after }))),
             config: "cluster: default\n".into(),
             metrics,
         };
