@@ -27,7 +27,7 @@ CHART_STAMP := $(TOOLS)/chart/$(subst $() ,_,$(subst ==,-,$(strip $(CHART_TOOLS)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools test-tools chart-tools demo load run test test-chart chart-docs image bench lint
+.PHONY: help deps tools test-tools chart-tools demo load run test test-chart chart-docs screenshots image bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -43,6 +43,10 @@ deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are miss
 tools: test-tools chart-tools ## Install what lint and some tests use, into .tools
 
 test-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool
+	@packages=; \
+	command -v chromium >/dev/null || packages+=" chromium"; \
+	command -v chromedriver >/dev/null || packages+=" chromium-driver"; \
+	if [ -n "$$packages" ]; then $(APT) update && $(APT) install -y --no-install-recommends $$packages; fi
 
 chart-tools: test-tools $(CHART_STAMP) $(TOOLS)/bin/helm-$(HELM) $(TOOLS)/bin/compose-spec-$(COMPOSE)
 	@packages=; \
@@ -71,6 +75,11 @@ test-chart: deps ## Check the chart, the image, the rules and the dashboard, wit
 chart-docs: $(TOOLS)/bin/helm-$(HELM) ## Make the chart's table of values and deploy/kubernetes.yaml anew
 	python3 helm/table.py
 	deploy/kubernetes.sh > deploy/kubernetes.yaml
+
+screenshots: deps test-tools ## Make the pictures of the status page anew, from a demo with a locked table
+	command -v pngquant >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends pngquant; }
+	cargo build --locked
+	python3 docs/screenshots.py target/debug/rowcount docs
 
 image: deps ## Build the image from scratch, without a daemon: target/image/rowcount.tar
 	command -v buildah >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends buildah; }

@@ -19,6 +19,7 @@ mod lease_protocol;
 mod load;
 mod ops;
 mod outages;
+mod page;
 mod prometheus;
 mod rates;
 mod secrets;

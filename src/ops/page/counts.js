@@ -30,12 +30,13 @@ function path(points, interval, now) {
   return points.map(step).join("");
 }
 
-function change(points, now) {
+function change(points) {
   if (points.length < 2) return "";
-  const difference = points.at(-1)[1] - points[0][1];
-  const sign = difference > 0 ? "+" : "";
-  const over = age(now - points[0][0]);
-  return difference === 0 ? `unchanged for ${over}` : `${sign}${NUMBER.format(difference)} in ${over}`;
+  const [[start, first], [end, last]] = [points[0], points.at(-1)];
+  const sign = last > first ? "+" : "";
+  // The greatest unit alone: it is about how much, and a text that grows and shrinks all the time is hard to read.
+  const over = age(end - start).split(" ").slice(0, 2).join(" ");
+  return last === first ? "unchanged" : `${sign}${NUMBER.format(last - first)} in ${over}`;
 }
 
 function bounds({ method, lowerBound, upperBound }) {
@@ -56,7 +57,7 @@ function showCount(row, count, query) {
   put(part("value"), count.rowCount === undefined ? NONE : integer(count.rowCount));
   put(part("bounds"), bounds(count));
   part("trend").querySelector("path").setAttribute("d", points.length > 0 ? path(points, interval, serverNow()) : "");
-  put(part("change"), change(points, serverNow()));
+  put(part("change"), change(points));
   since(part("age"), moment(count.observeTime), "never counted");
   show(part("stale"), count.stale === true);
   put(part("every"), query ? `every ${took(interval)}` : "");
@@ -75,8 +76,8 @@ function showSummary(counts) {
   const times = counts.filter((count) => count.observeTime && !isMissing(count)).map((count) => moment(count.observeTime));
   put(el("summary-size"), `${NUMBER.format(counts.length)} ${counts.length === 1 ? "query" : "queries"}`);
   since(el("summary-oldest"), times.length > 0 ? Math.min(...times) : null, "none counted yet");
-  const list = (what, some) => (some.length > 0 ? `${what}: ${some.map((count) => count.queryName).join(", ")}` : "");
-  put(el("summary-problems"), [list("failing", failing), list("stale", stale)].filter(Boolean).join("; "));
+  const list = (what, some) => (some.length > 0 ? `${what}: ${some.map((count) => count.queryName).join(", ")}.` : "");
+  put(el("summary-problems"), [list("Failing", failing), list("Stale", stale)].filter(Boolean).join(" "));
 }
 
 function showCounts(counts, queries) {

@@ -96,6 +96,7 @@ async function poll() {
     showTrouble(error instanceof TypeError ? "no connection" : error.message);
   } finally {
     clearTimeout(limit);
+    show(el("footer"), true);
   }
   if (own === asking && !document.hidden) timer = setTimeout(poll, delay);
 }
@@ -128,12 +129,12 @@ for (const link of document.querySelectorAll("nav a")) {
     if (token === null) return;
     event.preventDefault();
     put(el("reader-title"), link.textContent);
-    put(el("reader-text"), "");
+    el("reader-text").textContent = "";
     el("reader").showModal();
     try {
-      put(el("reader-text"), await (await get(link.getAttribute("href"))).text());
+      el("reader-text").textContent = await (await get(link.getAttribute("href"))).text();
     } catch {
-      put(el("reader-text"), "not reachable");
+      el("reader-text").textContent = "not reachable";
     }
   });
 }

@@ -9,8 +9,11 @@ function serverNow() {
   return clock.server + Math.max(0, Date.now() - clock.wall, performance.now() - clock.steady);
 }
 
+// A name may be broken after its underscores.
 function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  if (node.textContent === text) return;
+  const parts = text.split(/(?<=_)/);
+  node.replaceChildren(...parts.flatMap((part, index) => (index > 0 ? [document.createElement("wbr"), part] : [part])));
 }
 
 function show(node, is) {
@@ -93,8 +96,9 @@ function showLease(lease, instance) {
   since(el("lease-renewed"), renewed, NONE);
   const isQuarantined = state === "QUARANTINED";
   const left = span(isQuarantined ? lease.quarantineRemainingDuration : lease.remainingDuration);
-  put(el("lease-left-title"), isQuarantined ? "Opens" : "Ends, unless renewed");
+  put(el("lease-left-title"), isQuarantined ? "Opens" : "Ends");
   until(el("lease-left"), seen !== null && left !== null && state !== "FREE" ? seen + left : null, NONE);
+  put(el("lease-left-note"), state === "HELD" ? "unless renewed" : "");
   since(el("lease-seen"), seen, "never");
   put(el("lease-address"), lease.holderAddress ?? NONE);
   put(el("lease-error"), instance.error ? `${reason(instance.error)}: ${instance.error.message}` : "");
