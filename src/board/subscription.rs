@@ -99,6 +99,11 @@ impl Subscription {
         }
     }
 
+    /// Subscribes, and leaves at once.
+    pub async fn try_once(&self) -> RedisResult<()> {
+        self.subscribe(&CancellationToken::new()).await.map(drop)
+    }
+
     /// Subscribes and stays until it fails, which is what it returns.
     async fn stand(&self) -> RedisError {
         let broken = CancellationToken::new();

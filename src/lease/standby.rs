@@ -106,9 +106,10 @@ impl Keeper {
                 }
                 Ok(holding)
             }
-            Reply::Held { remaining_us } => {
+            // A quarantine may last longer than the lease; but whether it is still held is asked at the end of that.
+            Reply::Held { .. } => {
                 self.denied(&answer);
-                Err(after(remaining_us))
+                Err(after(answer.standing.remaining_us))
             }
             Reply::Quarantined { remaining_us } => {
                 self.quarantined(&answer);
@@ -126,7 +127,7 @@ impl Keeper {
         let Ok(answer) = self.ask(&Command::Status, ttl / 10).await else { return ttl };
         let standing = answer.standing;
         match standing.state {
-            LeaseState::Held => after(standing.remaining_us.max(standing.quarantine_us)),
+            LeaseState::Held => after(standing.remaining_us),
             LeaseState::Quarantined => after(standing.quarantine_us),
             LeaseState::Free | LeaseState::Unknown => ttl,
         }

@@ -196,7 +196,7 @@ fn holder() -> Exporter {
     lease.handover(Duration::from_millis(3));
     lease.renewal(RenewalResult::Reclaimed, Duration::from_millis(2));
     let (_, role) = watch::channel(Role::Holder(claim()));
-    lease.watch(role, watch::channel(None).1, Arc::new(SystemClock));
+    lease.watch(role, || None, Arc::new(SystemClock));
 
     let rpc = RpcMetrics::new(&meter);
     rpc.observe(&"rowcount.v1.RowCountService/GetRowCounts".into(), Code::Ok, Duration::from_micros(300));
