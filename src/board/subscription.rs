@@ -99,9 +99,10 @@ impl Subscription {
         }
     }
 
-    /// Subscribes, and leaves at once.
+    /// Subscribes, asks for a sign of life as `stand` does, and leaves.
     pub async fn try_once(&self) -> RedisResult<()> {
-        self.subscribe(&CancellationToken::new()).await.map(drop)
+        let mut connection = self.subscribe(&CancellationToken::new()).await?;
+        bounded(self.patience(), redis::cmd("PING").exec_async(&mut connection)).await
     }
 
     /// Subscribes and stays until it fails, which is what it returns.
