@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rowcount::demo::redis::RedisServer;
 
 /// What only scripts of ours run; everything else came over the network.
-const OF_SCRIPTS: [&str; 10] = ["info", "time", "hget", "hgetall", "hmget", "hvals", "hscan", "hset", "hdel", "publish"];
+const OF_SCRIPTS: [&str; 10] =
+    ["info", "time", "hget", "hgetall", "hmget", "hvals", "hscan", "hset", "hdel", "publish"];
 
 /// Since the last reset.
 pub struct Statistics(BTreeMap<String, Statistic>);
