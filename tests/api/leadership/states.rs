@@ -153,11 +153,12 @@ async fn each_state_is_told_as_it_is_by_whoever_is_asked() {
     let lease = shows(&carol, State::Free).await.lease.unwrap();
     assert_eq!((lease.holder_id.as_str(), lease.remaining_duration), ("alice", None), "the last holder");
     watch.shows("free").await;
-    let words: Vec<_> =
-        watch.lines.lock().unwrap().iter().map(|line| line.split_whitespace().nth(1).unwrap().to_owned()).collect();
-    let mut seen = words.clone();
-    seen.dedup();
-    assert!(seen.starts_with(&["quarantined".to_owned(), "held".to_owned(), "unknown".to_owned()]), "{words:?}");
+    let lines = watch.lines.lock().unwrap().clone();
+    // Between the end of a lease or a quarantine and the next grant it is free for a moment, which may be seen.
+    let mut words: Vec<_> = lines.iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    words.retain(|word| *word != "free");
+    words.dedup();
+    assert_eq!(words, ["quarantined", "held", "unknown", "held"], "{lines:#?}");
 }
 
 #[tokio::test]
