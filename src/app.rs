@@ -35,7 +35,7 @@ use crate::{
         row_count_service::Service,
         streams::Streams,
     },
-    lease::{self, Backend, BoardHints, LeaseHandle, MemoryBackend, redis::RedisBackend},
+    lease::{self, Backend, BoardHints, LeaseHandle, MemoryBackend, redis::RedisBackend, survey::Survey},
     memory_store::MemoryStore,
     metrics::{
         Exporter, build,
@@ -159,6 +159,8 @@ async fn run(
     if let Some(redis) = subscription {
         tasks.spawn("subscription", ends(redis.run_subscription(end_rest.clone())));
     }
+    let survey = Survey::new(backend.clone(), board.events());
+    tasks.spawn("survey", ends(survey.run(end_rest.clone())));
     let revisions = events.clone();
     let copy = view.clone();
     let lease_setup = lease::Setup {
@@ -283,7 +285,7 @@ async fn run(
         warn!("Connections to the database did not close in time");
     }
     end_rest.cancel();
-    tasks.finish(&["lease", "mirror", "health", "ops", "subscription"], bound::REST).await;
+    tasks.finish(&["lease", "mirror", "health", "ops", "subscription", "survey"], bound::REST).await;
     info!("Stopped");
     outcome
 }

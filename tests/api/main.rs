@@ -5,6 +5,7 @@
 mod accuracy;
 mod board;
 mod cli;
+mod collector;
 mod config;
 mod counting;
 mod counts;
@@ -20,6 +21,7 @@ mod load;
 mod ops;
 mod outages;
 mod prometheus;
+mod proxy;
 mod rates;
 mod secrets;
 mod shutdown;
