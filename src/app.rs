@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
+use sd_notify::NotifyState;
 use tokio::{net::TcpListener, sync::broadcast, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -253,6 +254,7 @@ async fn run(
         metrics: exporter,
     };
     tasks.spawn("ops", ends(ops::serve(http_listener, ops, end_rest.clone())));
+    tell_service_manager(NotifyState::Ready);
 
     // Wait.
     let outcome = tokio::select! {
@@ -267,6 +269,7 @@ async fn run(
 
     // Stop.
     is_ready.store(false, Ordering::Relaxed);
+    tell_service_manager(NotifyState::Stopping);
     stop.cancel();
     stop_collecting.cancel();
     tasks.finish(&["collector", "rates"], bound::COLLECTOR).await;
@@ -285,6 +288,13 @@ async fn run(
     tasks.finish(&["lease", "mirror", "health", "ops", "subscription", "survey"], bound::REST).await;
     info!("Stopped");
     outcome
+}
+
+/// Tells systemd, where it started this process with `Type=notify`; elsewhere nothing.
+fn tell_service_manager(state: NotifyState) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "The service manager was not told");
+    }
 }
 
 /// A task without a result.

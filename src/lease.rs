@@ -17,7 +17,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use campaign::{Campaign, Outcome};
 pub use handle::LeaseHandle;
+pub use holding::{Holding, Verdict};
 pub use memory::MemoryBackend;
 
 use crate::{
@@ -29,8 +31,10 @@ use crate::{
     metrics::lease::LeaseMetrics,
 };
 
+mod campaign;
 mod handle;
 mod holder;
+mod holding;
 mod keeper;
 mod memory;
 pub mod redis;

@@ -17,6 +17,7 @@ use crate::{
     claim::Role,
     clock::{BootTime, Clock},
     config::LeaseConfig,
+    history,
     lease::{Backend, BoardHints, Error, Setup, Wish, survey::Finding, view::View},
     lease_protocol::{Answer, Command, Reply},
     metrics::lease::LeaseMetrics,
@@ -179,6 +180,7 @@ impl Keeper {
     /// Gives up what `token` may hold: twice, since the first attempt may meet a dead connection.
     pub(super) async fn release(&mut self, token: &str, epoch: i64) -> Option<Answer> {
         let command = Command::Release { token: token.to_owned(), epoch };
+        history::releasing(token, epoch, self.clock.now());
         for _ in 0..2 {
             if let Ok(answer) = self.ask(&command, self.config.duration / 10).await {
                 return Some(answer);
