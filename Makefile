@@ -28,7 +28,7 @@ CHART_STAMP := $(TOOLS)/chart/$(subst $() ,_,$(subst ==,-,$(strip $(CHART_TOOLS)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools test-tools chart-tools demo load run test test-chart chart-docs dashboard-picture image bench lint
+.PHONY: help deps tools test-tools chart-tools demo load run test test-chart chart-docs dashboard-picture screenshots image bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -44,6 +44,10 @@ deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are miss
 tools: test-tools chart-tools ## Install what lint and some tests use, into .tools
 
 test-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool
+	@packages=; \
+	command -v chromium >/dev/null || packages+=" chromium"; \
+	command -v chromedriver >/dev/null || packages+=" chromium-driver"; \
+	if [ -n "$$packages" ]; then $(APT) update && $(APT) install -y --no-install-recommends $$packages; fi
 
 chart-tools: test-tools $(CHART_STAMP) $(TOOLS)/bin/helm-$(HELM) $(TOOLS)/bin/compose-spec-$(COMPOSE)
 	@packages=; \
@@ -78,6 +82,11 @@ dashboard-picture: deps ## Draw the dashboard for the README, from a run of seve
 	$(TOOLS)/chart/bin/pip install --quiet --disable-pip-version-check $(PLOTTING)
 	cargo build --locked --bin rowcount
 	$(TOOLS)/chart/bin/python tests/chart/picture.py docs/images/dashboard.png
+
+screenshots: deps test-tools ## Make the pictures of the status page anew, from a demo with a locked table
+	command -v pngquant >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends pngquant; }
+	cargo build --locked
+	python3 docs/screenshots.py target/debug/rowcount docs
 
 image: deps ## Build the image from scratch, without a daemon: target/image/rowcount.tar
 	command -v buildah >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends buildah; }

@@ -47,7 +47,7 @@ use crate::{
         rpc::RpcMetrics,
     },
     observer::{Observer, Turn},
-    ops::{self, OpsState},
+    ops::{self, OpsState, history::History, status::Status},
     prometheus::Prometheus,
     redis_link::Keys,
     shutdown, telemetry,
@@ -217,18 +217,22 @@ async fn run(
 
     let health = Health::serving().await;
     tasks.spawn("health", ends(health.clone().keep(view.clone(), stop.clone())));
+    let history = Arc::new(History::default());
+    tasks.spawn("history", ends(history.clone().keep(view.clone(), end_rest.clone())));
     let counts = Counts::new(view, config.collection.queries.clone().into());
+    let leases = Leases {
+        cluster: config.cluster.clone(),
+        instance_id: config.instance_id.clone(),
+        start_time,
+        lease: lease.clone(),
+        board: board.clone(),
+        clock,
+    };
+    let status = Status { counts: counts.clone(), leases: leases.clone(), history };
     let service = Service {
-        collections: Collections::new(counts.clone(), board.clone(), end_streams.clone(), collector_metrics),
+        collections: Collections::new(counts.clone(), board, end_streams.clone(), collector_metrics),
         counts,
-        leases: Leases {
-            cluster: config.cluster.clone(),
-            instance_id: config.instance_id.clone(),
-            start_time,
-            lease: lease.clone(),
-            board,
-            clock,
-        },
+        leases,
         streams: Streams::new(end_streams.clone(), rpc_metrics.clone()),
     };
     let estimates = Estimates::new(estimator);
@@ -246,10 +250,11 @@ async fn run(
     tasks.spawn("grpc", async move { Ok(server.await?) });
 
     let is_ready = Arc::new(AtomicBool::new(true));
-    let ready = is_ready.clone();
+    let (ready, shown) = (is_ready.clone(), parts.clone());
     let ops = OpsState {
         ready: Arc::new(move || ready.load(Ordering::Relaxed)),
         parts: Arc::new(move || parts.list()),
+        status: Arc::new(move |after| status.now(&shown.list(), after)),
         config: settings,
         metrics: exporter,
     };
@@ -285,7 +290,7 @@ async fn run(
         warn!("Connections to the database did not close in time");
     }
     end_rest.cancel();
-    tasks.finish(&["lease", "mirror", "health", "ops", "subscription", "survey"], bound::REST).await;
+    tasks.finish(&["lease", "mirror", "health", "history", "ops", "subscription", "survey"], bound::REST).await;
     info!("Stopped");
     outcome
 }

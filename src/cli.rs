@@ -25,7 +25,6 @@ mod connection;
 mod counts;
 mod fault;
 mod healthcheck;
-mod json;
 mod lease;
 mod manual;
 mod output;

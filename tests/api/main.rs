@@ -20,6 +20,7 @@ mod lease_protocol;
 mod load;
 mod ops;
 mod outages;
+mod page;
 mod prometheus;
 mod proxy;
 mod rates;

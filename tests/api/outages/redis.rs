@@ -14,7 +14,7 @@ async fn without_redis_an_instance_starts_answers_and_says_so_and_counts_once_it
     let mut fleet = fleet().await;
     fleet.redis.stop().await.unwrap();
     let instance = fleet.instance("alice").await;
-    for path in ["/livez", "/readyz", "/version", "/config", "/"] {
+    for path in ["/livez", "/readyz", "/version", "/config", "/", "/status"] {
         assert_eq!(instance.get(path).await.0, 200, "{path}");
     }
     let page = instance.metrics().await;
