@@ -3,12 +3,15 @@
 use std::{collections::HashMap, error::Error, fmt::Write};
 
 use axum::{
+    Extension,
     extract::{Query, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{Html, IntoResponse, Response},
 };
 
 use crate::{
+    credentials::Role,
+    incoming::Peer,
     metrics::{Exporter, build},
     ops::{OpsState, Part},
 };
@@ -26,6 +29,11 @@ const INDEX: &str = r#"<!doctype html>
 "#;
 
 pub async fn index() -> Html<&'static str> {
+    shell()
+}
+
+/// The page at `/`, which holds nothing that a reader only may see.
+pub fn shell() -> Html<&'static str> {
     Html(INDEX)
 }
 
@@ -33,11 +41,21 @@ pub async fn livez() -> &'static str {
     "ok\n"
 }
 
-pub async fn readyz(State(state): State<OpsState>, Query(query): Query<HashMap<String, String>>) -> Response {
+/// For everybody; but what a part has to say may name hosts, and is for those who may read.
+pub async fn readyz(
+    State(state): State<OpsState>,
+    Query(query): Query<HashMap<String, String>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Response {
     let ready = (state.ready)();
     let mut body = String::new();
     if query.contains_key("verbose") {
-        for part in (state.parts)() {
+        let is_reader = state.access.admit(Role::Read, &headers, peer.as_deref()).is_ok();
+        for mut part in (state.parts)() {
+            if !is_reader {
+                part.detail.clear();
+            }
             write_part(&mut body, &part);
         }
     }

@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod board;
+mod certificates;
 mod cli;
 mod config;
 mod counting;
@@ -22,6 +23,7 @@ mod outages;
 mod prometheus;
 mod rates;
 mod secrets;
+mod security;
 mod shutdown;
 mod streams;
 mod telemetry;
