@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod board;
+mod certificates;
 mod cli;
 mod collector;
 mod config;
@@ -25,6 +26,7 @@ mod prometheus;
 mod proxy;
 mod rates;
 mod secrets;
+mod security;
 mod shutdown;
 mod streams;
 mod telemetry;

@@ -21,6 +21,7 @@ use rowcount::{
     clock::{Clock, SystemClock},
     collection::{Collection, CollectionId, CollectionState, Trigger},
     config::{LogConfig, LogFormatter, TracingConfig},
+    credentials::Port,
     failure::FailureReason,
     metrics::{
         Exporter, build,
@@ -28,7 +29,7 @@ use rowcount::{
         estimate::{self, EstimateMetrics, Shown},
         lease::{AcquireResult, LeaseMetrics, RenewalResult, Transition},
         query::QueryMetrics,
-        reload,
+        reload::{self, ReloadMetrics},
         rows::{self, RowsSource},
         rpc::RpcMetrics,
         store::{self, Pool},
@@ -175,7 +176,9 @@ fn holder() -> Exporter {
     let meter = exporter.meter();
     let (blobs, tags) = (name("blobs"), name("tags"));
     build::export(&meter);
-    reload::loaded(&meter);
+    ReloadMetrics::new(&meter).loaded();
+    let end = |port| (port == Port::Http).then(SystemTime::now);
+    reload::export_not_after(&meter, Arc::new(end));
     store::export_postgres(&meter, Arc::new(|| Some(true)), Arc::new(|| Pool { in_use: 1, idle: 1, max: 2 }));
     store::export_redis(&meter, Arc::new(|| Some(false)));
 
