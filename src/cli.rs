@@ -24,6 +24,7 @@ mod collections;
 mod connection;
 mod counts;
 mod fault;
+mod handshake;
 mod healthcheck;
 mod lease;
 mod manual;

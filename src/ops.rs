@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use axum::{Router, routing::get};
-use tokio::net::TcpListener;
+use axum::{Router, middleware, routing::get};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Exporter;
+use crate::{access::Access, incoming::Incoming, metrics::Exporter};
 
 mod connections;
+mod guard;
 pub mod history;
 pub mod page;
 mod pages;
@@ -48,22 +48,24 @@ pub struct OpsState {
     pub config: Arc<str>,
     /// The metrics page.
     pub metrics: Exporter,
+    /// What readers are asked for.
+    pub access: Access,
 }
 
 /// Serves the ops port until `stop`, then for a second more at most what has begun.
-pub async fn serve(listener: TcpListener, state: OpsState, stop: CancellationToken) {
-    connections::serve(listener, router(state), connections::LIMITS, stop).await;
+pub async fn serve(incoming: Incoming, state: OpsState, stop: CancellationToken) {
+    connections::serve(incoming, router(state), connections::LIMITS, stop).await;
 }
 
+/// Probes ask for nothing; everything that tells something wants a reader.
 fn router(state: OpsState) -> Router {
-    Router::new()
+    let probes = Router::new().route("/livez", get(pages::livez)).route("/readyz", get(pages::readyz));
+    let read = Router::new()
         .route("/", get(pages::index))
         .route("/status", get(pages::status))
-        .route("/livez", get(pages::livez))
-        .route("/readyz", get(pages::readyz))
         .route("/version", get(pages::version))
         .route("/config", get(pages::config))
         .route("/metrics", get(pages::metrics))
-        .fallback(pages::not_found)
-        .with_state(state)
+        .route_layer(middleware::from_fn_with_state(state.access.clone(), guard::readers));
+    probes.merge(read).fallback(pages::not_found).with_state(state)
 }

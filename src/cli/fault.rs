@@ -5,7 +5,7 @@ use tonic_types::StatusExt;
 
 use crate::metrics::rpc::code_name;
 
-use super::text;
+use super::{handshake, text};
 
 /// What tonic says on both sides when the time in `grpc-timeout` is over, under a code that means something else.
 const TIMEOUT_EXPIRED: &str = "Timeout expired";
@@ -25,10 +25,21 @@ pub fn line(status: &Status, server: &str) -> String {
     }
     if let Some(delay) = status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
         line += &format!("; try again in {}", text::span(delay));
-    } else if let Some(hint) = hint(code) {
+    } else if let Some(hint) = hint(status, code) {
         line += &format!("; {hint}");
     }
     line
+}
+
+/// The line for a `server` that no connection could be made to.
+pub fn unreachable(server: &str, why: &(dyn std::error::Error + 'static)) -> String {
+    let cause = text::one_line(&root(why).to_string());
+    let hint = handshake::hint(why).unwrap_or(if server.starts_with("https:") {
+        "is `rowcount serve` running there, with TLS? set --server or ROWCOUNT_SERVER"
+    } else {
+        "is `rowcount serve` running there? set --server or ROWCOUNT_SERVER"
+    });
+    format!("cannot reach {server}: {cause}; {hint}")
 }
 
 /// The last cause, which is the one that says something: "connection refused".
@@ -43,7 +54,16 @@ fn code(status: &Status) -> Code {
     }
 }
 
-fn hint(code: Code) -> Option<&'static str> {
+fn hint(status: &Status, code: Code) -> Option<&'static str> {
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    match reason.as_deref() {
+        Some("CERTIFICATE_REQUIRED") => return Some("give one with --tls-cert and --tls-key"),
+        Some("NAME_NOT_ALLOWED") => return Some("use a certificate with a name of the server's grpc.tls.allowednames"),
+        _ => {}
+    }
+    if let Some(hint) = std::error::Error::source(status).and_then(handshake::hint) {
+        return Some(hint);
+    }
     match code {
         Code::DeadlineExceeded => Some("raise --timeout"),
         Code::Unauthenticated => Some("name a token that the server knows with --token-file"),

@@ -3,15 +3,18 @@
 use std::{collections::HashMap, error::Error, fmt::Write};
 
 use axum::{
+    Extension,
     extract::{Query, State},
     http::{
-        StatusCode,
+        HeaderMap, StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE},
     },
     response::{IntoResponse, Response},
 };
 
 use crate::{
+    credentials::Role,
+    incoming::Peer,
     metrics::{Exporter, build},
     ops::{OpsState, Part, page},
 };
@@ -41,11 +44,21 @@ pub async fn livez() -> &'static str {
     "ok\n"
 }
 
-pub async fn readyz(State(state): State<OpsState>, Query(query): Query<HashMap<String, String>>) -> Response {
+/// For everybody; but what a part has to say may name hosts, and is for those who may read.
+pub async fn readyz(
+    State(state): State<OpsState>,
+    Query(query): Query<HashMap<String, String>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Response {
     let ready = (state.ready)();
     let mut body = String::new();
     if query.contains_key("verbose") {
-        for part in (state.parts)() {
+        let is_reader = state.access.admit(Role::Read, &headers, peer.as_deref()).is_ok();
+        for mut part in (state.parts)() {
+            if !is_reader {
+                part.detail.clear();
+            }
             write_part(&mut body, &part);
         }
     }

@@ -4,7 +4,9 @@
 
 mod accuracy;
 mod board;
+mod certificates;
 mod cli;
+mod collector;
 mod config;
 mod counting;
 mod counts;
@@ -21,8 +23,10 @@ mod ops;
 mod outages;
 mod page;
 mod prometheus;
+mod proxy;
 mod rates;
 mod secrets;
+mod security;
 mod shutdown;
 mod streams;
 mod telemetry;

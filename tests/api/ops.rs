@@ -10,12 +10,16 @@ use std::{
 };
 
 use rowcount::{
+    access::Access,
+    credentials::{Credentials, Port},
+    incoming::Incoming,
     metrics::{Exporter, build},
     ops::{self, OpsState, Part},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
@@ -44,6 +48,8 @@ impl Ops {
         build::export(&metrics.meter());
         let ready = Arc::new(AtomicBool::new(true));
         let stop = CancellationToken::new();
+        // Plaintext, for everybody.
+        let credentials = watch::channel(Arc::new(Credentials::default())).1;
         let state = OpsState {
             ready: {
                 let ready = ready.clone();
@@ -59,8 +65,10 @@ impl Ops {
             status: Arc::new(|after| Ok(serde_json::json!({ "after": after }))),
             config: "cluster: default\n".into(),
             metrics,
+            access: Access::new(Port::Http, credentials.clone()),
         };
-        let task = tokio::spawn(ops::serve(listener, state, stop.clone()));
+        let incoming = Incoming::new(listener, Port::Http, credentials);
+        let task = tokio::spawn(ops::serve(incoming, state, stop.clone()));
         Self { addr, ready, stop, task }
     }
 
