@@ -86,7 +86,7 @@ dashboard-picture: deps ## Draw the dashboard for the README, from a run of seve
 screenshots: deps test-tools ## Make the pictures of the status page anew, from a demo with a locked table
 	command -v pngquant >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends pngquant; }
 	cargo build --locked
-	python3 docs/screenshots.py target/debug/rowcount docs
+	python3 docs/screenshots.py target/debug/rowcount docs/images
 
 image: deps ## Build the image from scratch, without a daemon: target/image/rowcount.tar
 	command -v buildah >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends buildah; }
