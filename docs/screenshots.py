@@ -17,7 +17,7 @@ from pathlib import Path
 PATIENCE = 180
 # As many values as the page draws, at the demo's interval of a second.
 TREND = 120
-LOCKED = "gc_manifest_review_queue"
+LOCKED = "gc_blob_review_queue"
 CHROMIUM = (
     "--headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run --hide-scrollbars"
     " --disable-background-networking --disable-component-update --disable-sync"
@@ -28,7 +28,7 @@ PICTURES = [
     ("status-page", 1280, 1000, False, "light", False),
     ("status-page-dark", 1280, 1000, False, "dark", False),
     ("status-page-whole", 1280, 1000, True, "light", False),
-    ("status-page-phone", 360, 760, False, "dark", True),
+    ("status-page-phone", 360, 1280, False, "dark", True),
 ]
 
 
@@ -50,7 +50,8 @@ class Browser:
         env = dict(os.environ, HOME=home, TMPDIR=home)
         self.driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
         told = next(line for line in self.driver.stdout if "started successfully on port" in line)
-        self.url = f"http://127.0.0.1:{re.search(r'port (\d+)', told)[1]}"
+        port = re.search(r"on port (\d+)", told)[1]
+        self.url = f"http://127.0.0.1:{port}"
         options = {"args": [*CHROMIUM, f"--user-data-dir={home}/profile"]}
         made = self.post("/session", {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}})
         self.session = f"/session/{made['sessionId']}"
@@ -64,7 +65,7 @@ class Browser:
         return self.post(f"{self.session}/goog/cdp/execute", {"cmd": command, "params": params})
 
     def picture(self, page, width, height, is_whole, scheme, is_phone):
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 2 if is_phone else 1, "mobile": is_phone}
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1.5 if is_phone else 1, "mobile": is_phone}
         self.devtools("Emulation.setDeviceMetricsOverride", **metrics)
         colours = [{"name": "prefers-color-scheme", "value": scheme}]
         self.devtools("Emulation.setEmulatedMedia", features=colours)
@@ -123,7 +124,7 @@ def main(program, directory):
             browser.stop()
         locking.terminate()
     finally:
-        # It ends its servers itself.
+        # It says that it was interrupted, and ends its servers.
         demo.send_signal(signal.SIGTERM)
         demo.stdout.close()
         demo.wait()

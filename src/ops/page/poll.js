@@ -30,9 +30,13 @@ function remembered() {
   }
 }
 
-function get(path, signal) {
+async function get(path, signal) {
   const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
-  return fetch(path, { headers, signal, cache: "no-store" });
+  try {
+    return await fetch(path, { headers, signal, cache: "no-store" });
+  } catch (error) {
+    throw error instanceof TypeError ? new Error("no connection") : error;
+  }
 }
 
 function showStatus(status) {
@@ -85,7 +89,7 @@ async function poll() {
   clearTimeout(timer);
   asking?.abort();
   const own = (asking = new AbortController());
-  const limit = setTimeout(() => own.abort(new Error("no answer")), PATIENCE);
+  const limit = setTimeout(() => own.abort(new Error(`no answer within ${age(PATIENCE)}`)), PATIENCE);
   try {
     const answer = await get(`status?after=${lines.revision}`, own.signal);
     if (answer.status === 401 || answer.status === 403) return askForToken(answer.status);
@@ -93,7 +97,7 @@ async function poll() {
     showStatus(await answer.json());
   } catch (error) {
     if (own !== asking) return;
-    showTrouble(error instanceof TypeError ? "no connection" : error.message);
+    showTrouble(error.message);
   } finally {
     clearTimeout(limit);
     show(el("footer"), true);
@@ -133,8 +137,8 @@ for (const link of document.querySelectorAll("nav a")) {
     el("reader").showModal();
     try {
       el("reader-text").textContent = await (await get(link.getAttribute("href"))).text();
-    } catch {
-      el("reader-text").textContent = "not reachable";
+    } catch (error) {
+      el("reader-text").textContent = error.message;
     }
   });
 }

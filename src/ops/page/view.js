@@ -9,8 +9,8 @@ function serverNow() {
   return clock.server + Math.max(0, Date.now() - clock.wall, performance.now() - clock.steady);
 }
 
-// A name may be broken after its underscores.
-function put(node, text) {
+// A name may be broken after its underscores. What the API leaves out is none.
+function put(node, text = NONE) {
   if (node.textContent === text) return;
   const parts = text.split(/(?<=_)/);
   node.replaceChildren(...parts.flatMap((part, index) => (index > 0 ? [document.createElement("wbr"), part] : [part])));
@@ -90,7 +90,7 @@ function showLease(lease, instance) {
   const [acquired, renewed, seen] = [lease.acquireTime, lease.renewTime, lease.observeTime].map(moment);
   badge(el("lease-state"), state, LEASE_KINDS[state] ?? "bad");
   put(el("lease-line"), leaseLine(state, lease.holderId));
-  put(el("lease-epoch"), lease.epoch ?? NONE);
+  put(el("lease-epoch"), lease.epoch);
   time(el("lease-since"), acquired);
   since(el("lease-since-age"), state === "HELD" ? acquired : null);
   since(el("lease-renewed"), renewed, NONE);
@@ -100,7 +100,7 @@ function showLease(lease, instance) {
   until(el("lease-left"), seen !== null && left !== null && state !== "FREE" ? seen + left : null, NONE);
   put(el("lease-left-note"), state === "HELD" ? "unless renewed" : "");
   since(el("lease-seen"), seen, "never");
-  put(el("lease-address"), lease.holderAddress ?? NONE);
+  put(el("lease-address"), lease.holderAddress);
   put(el("lease-error"), instance.error ? `${reason(instance.error)}: ${instance.error.message}` : "");
   document.title = `${state}${state === "HELD" ? ` by ${lease.holderId}` : ""} · rowcount`;
   // Only a change is news to whoever listens to the page.
@@ -118,7 +118,7 @@ function showInstance(instance, build, readTime) {
   until(el("instance-left"), moment(instance.deadlineTime), "no: it does not hold the lease");
   put(el("instance-wins"), `${integer(instance.acquireCount ?? "0")} ${instance.acquireCount === "1" ? "time" : "times"}`);
   since(el("board-heard"), moment(readTime), "never");
-  put(el("version"), `${build.version} (${build.revision})`);
+  put(el("version"), build.revision === "unknown" ? build.version : `${build.version} (${build.revision})`);
 }
 
 function showParts(parts) {
@@ -141,7 +141,7 @@ function showCollections(collections) {
     time(cell("began"), began);
     since(cell("began-age"), began);
     put(cell("took"), began !== null && ended !== null ? took(ended - began) : NONE);
-    put(cell("instance"), one.instanceId ?? NONE);
+    put(cell("instance"), one.instanceId);
     put(cell("size"), NUMBER.format(one.queryNames?.length ?? 0));
     const error = one.error ? `${reason(one.error)}: ${one.error.message}` : "";
     put(cell("failed"), [error, (one.failedQueryNames ?? []).join(", ")].filter(Boolean).join("; ") || "none");

@@ -82,6 +82,7 @@ async fn redis_goes_and_comes(outage: Outage) {
         assert!(!still || asked.duration_since(gone) < TTL, "exports {:?} after the store went", gone.elapsed());
         let asked = Instant::now();
         assert_eq!(standby.count("t").await.row_count, Some(3));
+        assert_eq!(standby.get("/status").await.0, 200);
         answer_took = answer_took.max(asked.elapsed());
         (!still).then_some(gone.elapsed())
     })
