@@ -8,6 +8,9 @@ use report::Report;
 
 mod bare;
 mod calls;
+#[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests, which use all of it")]
+#[path = "../../tests/api/certificates.rs"]
+mod certificates;
 mod commands;
 mod commandstats;
 mod estimate;

@@ -41,8 +41,7 @@ pub type Service = InterceptedService<Channel, Credentials>;
 
 /// A connected client.
 pub struct Client {
-    /// As it was given, for messages.
-    server: String,
+    server: fault::Server,
     timeout: Duration,
     service: Service,
 }
@@ -61,6 +60,7 @@ impl Client {
                 bail!(fault::unreachable(&server, &io::Error::other(late)));
             }
         };
+        let server = fault::Server { url: server, has_certificate: args.tls_cert.is_some() };
         Ok(Self { server, timeout: args.timeout, service: InterceptedService::new(channel, credentials) })
     }
 

@@ -64,7 +64,7 @@ impl Certificates {
         let [key, request, out] = ["key", "csr", "pem"].map(|suffix| format!("{name}.{suffix}"));
         let [ca_key, ca] = ["key", "pem"].map(|suffix| format!("{authority}.{suffix}"));
         let mut args = vec!["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-        args.extend(["-keyout", &key, "-out", &request, "-subj", &subject]);
+        args.extend(["-keyout", &key, "-out", &request, "-subj", &subject, "-addext", "basicConstraints=CA:FALSE"]);
         if !alternative.is_empty() {
             args.extend(["-addext", &names]);
         }

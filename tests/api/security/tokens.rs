@@ -61,7 +61,6 @@ async fn a_call_needs_a_token_that_is_known_and_good_for_it() {
     let mut operate = client(&instance, Some(OPERATE)).await;
     operate.get_row_counts(v1::GetRowCountsRequest::default()).await.unwrap();
     operate.trigger_collection(trigger()).await.unwrap();
-    secured.fleet.holder(&[]).await;
     let page = page(&instance, "/metrics", Some(READ)).await;
     let series = "rpc_server_call_duration_seconds_count{rpc_method=\"rowcount.v1.RowCountService/TriggerCollection\",\
                   rpc_response_status_code=\"PERMISSION_DENIED\",rpc_system_name=\"grpc\"}";
