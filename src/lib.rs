@@ -13,6 +13,10 @@ pub mod query;
 pub mod rates;
 pub mod snapshot;
 
+pub mod access;
+pub mod credentials;
+pub mod incoming;
+
 pub mod config;
 pub mod proto;
 
@@ -23,6 +27,7 @@ pub mod shutdown;
 pub mod telemetry;
 
 pub mod board;
+pub mod reload;
 
 pub mod counting;
 pub mod lease;

@@ -60,6 +60,11 @@ impl Settings {
         self.non_empty(path).map(PathBuf::from)
     }
 
+    /// The items of the list at `path`.
+    pub fn list(&self, path: &str) -> Vec<String> {
+        self.text(path).split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
     /// The truth value at `path`.
     pub fn is_on(&self, path: &str) -> bool {
         self.text(path) == "true"

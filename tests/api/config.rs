@@ -3,13 +3,16 @@
 use std::{fs, path::Path, time::Duration};
 
 use rowcount::{
-    config::{self, COST_KEYS, DatabaseTarget, Loaded, Origin, Problems, QUERY_KEYS, SETTINGS, Secret, ServeArgs},
+    config::{
+        self, COST_KEYS, DatabaseTarget, Loaded, Origin, Problems, QUERY_KEYS, SETTINGS, Secret, ServeArgs, TOKEN_KEYS,
+    },
     query::{Method, Query, Source},
     rates::operation::Operation,
 };
 
 mod rates;
 mod refusals;
+mod surface;
 
 /// What a configuration needs at least.
 const MINIMUM: [(&str, &str); 3] = [
@@ -348,7 +351,8 @@ fn the_reference_lists_every_setting_with_its_default() {
         let later = if setting.available { "" } else { "not available yet: " };
         format!("| `{}` | {default} | {later}{} |", setting.path, setting.about)
     });
-    let keys = QUERY_KEYS.iter().chain(COST_KEYS).map(|key| format!("| `{}` | {} |", key.key, key.about));
+    let keys =
+        QUERY_KEYS.iter().chain(COST_KEYS).chain(TOKEN_KEYS).map(|key| format!("| `{}` | {} |", key.key, key.about));
     let missing: Vec<_> = settings.chain(keys).filter(|row| !page.lines().any(|line| line == row)).collect();
     assert!(missing.is_empty(), "docs/configuration.md lacks these rows:\n{}", missing.join("\n"));
 }

@@ -4,8 +4,10 @@
 
 mod accuracy;
 mod board;
+mod certificates;
 mod chaos;
 mod cli;
+mod collector;
 mod config;
 mod counting;
 mod counts;
@@ -20,9 +22,12 @@ mod lease_protocol;
 mod load;
 mod ops;
 mod outages;
+mod page;
 mod prometheus;
+mod proxy;
 mod rates;
 mod secrets;
+mod security;
 mod shutdown;
 mod streams;
 mod telemetry;

@@ -108,6 +108,8 @@ pub struct LeaseWrite {
     pub token: Option<String>,
     pub epoch: Option<i64>,
     pub until: Option<Micros>,
+    /// End of the quarantine.
+    pub quarantine: Option<Micros>,
     pub renewals: Option<i64>,
 }
 
@@ -257,10 +259,11 @@ impl Event {
 impl LeaseWrite {
     /// The record after this write.
     pub fn merge(&mut self, written: &Self) {
-        let Self { token, epoch, until, renewals } = written;
+        let Self { token, epoch, until, quarantine, renewals } = written;
         self.token = token.clone().or(self.token.take());
         self.epoch = epoch.or(self.epoch);
         self.until = until.or(self.until);
+        self.quarantine = quarantine.or(self.quarantine);
         self.renewals = renewals.or(self.renewals);
     }
 }

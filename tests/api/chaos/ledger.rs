@@ -155,6 +155,7 @@ fn lease_write(fields: impl Iterator<Item = (String, String)>) -> LeaseWrite {
             "token" => write.token = Some(value),
             "epoch" => write.epoch = value.parse().ok(),
             "until_us" => write.until = value.parse().ok().map(since_boot),
+            "q_us" => write.quarantine = value.parse().ok().map(since_boot),
             "renewals" => write.renewals = value.parse().ok(),
             _ => {}
         }

@@ -44,21 +44,32 @@ pub fn late(gaps: &[Gap], terms: Terms) -> Vec<Violation> {
 
 /// By when somebody must hold after a gap that began at `start`.
 fn due(history: &History, beliefs: &[Belief], fault: &Fault, start: Micros, terms: Terms) -> Micros {
-    match fault.kind.owed() {
-        Owed::Handover => start + micros(terms.ttl),
-        Owed::Crash => {
-            let last = beliefs.iter().filter(|belief| belief.from <= start).max_by_key(|belief| belief.until);
-            let end = last.and_then(|last| end_in_redis(history, last.epoch, start + micros(terms.ttl)));
-            end.unwrap_or(start + micros(terms.ttl)).max(start) + micros(AFTER_THE_END)
-        }
-        Owed::Recovery => fault.from.max(start) + micros(terms.quarantine + terms.ttl),
+    let a_lease_later = start + micros(terms.ttl);
+    if fault.kind.owed() == Owed::Recovery {
+        return fault.from.max(start) + micros(terms.quarantine + terms.ttl);
     }
+    let last = beliefs.iter().filter(|belief| belief.from <= start).max_by_key(|belief| belief.until);
+    let Ends { lease, quarantine } = ends_in_redis(history, last.map_or(0, |last| last.epoch), a_lease_later);
+    let due = match fault.kind.owed() {
+        Owed::Handover => a_lease_later,
+        _ => lease.unwrap_or(a_lease_later).max(start) + micros(AFTER_THE_END),
+    };
+    // An earlier loss of data may still keep everybody out.
+    due.max(quarantine + micros(AFTER_THE_END))
 }
 
-/// The end of the lease of this epoch as Redis last wrote it before `until`.
-fn end_in_redis(history: &History, epoch: i64, until: Micros) -> Option<Micros> {
+/// What keeps others out.
+#[derive(Default)]
+struct Ends {
+    /// Of the lease of an epoch; 0 once it is released, `None` when Redis never knew it.
+    lease: Option<Micros>,
+    quarantine: Micros,
+}
+
+/// As Redis last wrote them before `until`.
+fn ends_in_redis(history: &History, epoch: i64, until: Micros) -> Ends {
     let mut lease = LeaseWrite::default();
-    let mut end = None;
+    let mut ends = Ends::default();
     for entry in history.ledger.iter().take_while(|entry| entry.at <= until) {
         match &entry.change {
             Change::Begins(read) => lease = read.clone(),
@@ -67,10 +78,11 @@ fn end_in_redis(history: &History, epoch: i64, until: Micros) -> Option<Micros> 
             Change::Snapshot { .. } => {}
         }
         if lease.epoch == Some(epoch) && lease.until.is_some() {
-            end = lease.until;
+            ends.lease = lease.until;
         }
+        ends.quarantine = lease.quarantine.unwrap_or_default();
     }
-    end
+    ends
 }
 
 /// The longest stretch in which nobody believed to hold; an empty one when somebody always did.

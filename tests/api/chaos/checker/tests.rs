@@ -70,7 +70,8 @@ fn wrote(ms: Micros, change: Change) -> Entry {
 }
 
 fn lease(token: &str, epoch: i64, until: Micros, renewals: Option<i64>) -> LeaseWrite {
-    LeaseWrite { token: Some(token.to_owned()), epoch: Some(epoch), until: Some(until), renewals }
+    let (token, epoch, until) = (Some(token.to_owned()), Some(epoch), Some(until));
+    LeaseWrite { token, epoch, until, renewals, ..LeaseWrite::default() }
 }
 
 fn redis_granted(ms: Micros, epoch: i64) -> Entry {
@@ -324,6 +325,26 @@ fn l1_to_l3_somebody_who_comes_too_late() {
     // A quarantine and a lease after the end at 301.
     assert_eq!(after(Kind::FlushAll, 2_426), []);
     assert_eq!(after(Kind::FlushAll, 2_427), [Property::L3]);
+}
+
+#[test]
+fn l2_is_not_owed_while_a_quarantine_runs() {
+    let after = |next: Micros| {
+        broken(|history| {
+            history.events.retain(|event| event.process == 0 && event.at < at(301));
+            history.readings.clear();
+            history.sightings.clear();
+            history.ledger.truncate(5);
+            let write = LeaseWrite { quarantine: Some(at(1_400)), ..LeaseWrite::default() };
+            history.ledger.push(wrote(260, Change::Lease(write)));
+            history.faults[1].kind = Kind::KillHolder;
+            history.deaths.insert(0, at(300));
+            history.events.push(granted(1, next, 10));
+            history.end = at(next);
+        })
+    };
+    assert_eq!(after(1_450), []);
+    assert_eq!(after(1_451), [Property::L2]);
 }
 
 #[test]
