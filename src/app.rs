@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
+use sd_notify::NotifyState;
 use tokio::{net::TcpListener, sync::broadcast, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -37,7 +38,7 @@ use crate::{
         streams::Streams,
     },
     incoming::Incoming,
-    lease::{self, Backend, BoardHints, LeaseHandle, MemoryBackend, redis::RedisBackend},
+    lease::{self, Backend, BoardHints, LeaseHandle, MemoryBackend, redis::RedisBackend, survey::Survey},
     memory_store::MemoryStore,
     metrics::{
         Exporter, build,
@@ -50,7 +51,7 @@ use crate::{
         rpc::RpcMetrics,
     },
     observer::{Observer, Turn},
-    ops::{self, OpsState},
+    ops::{self, OpsState, history::History, status::Status},
     prometheus::Prometheus,
     redis_link::Keys,
     reload::Reloader,
@@ -169,6 +170,8 @@ async fn run(
     if let Some(redis) = subscription {
         tasks.spawn("subscription", ends(redis.run_subscription(end_rest.clone())));
     }
+    let survey = Survey::new(backend.clone(), board.events());
+    tasks.spawn("survey", ends(survey.run(end_rest.clone())));
     let revisions = events.clone();
     let copy = view.clone();
     let lease_setup = lease::Setup {
@@ -225,18 +228,22 @@ async fn run(
 
     let health = Health::serving().await;
     tasks.spawn("health", ends(health.clone().keep(view.clone(), stop.clone())));
+    let history = Arc::new(History::default());
+    tasks.spawn("history", ends(history.clone().keep(view.clone(), end_rest.clone())));
     let counts = Counts::new(view, config.collection.queries.clone().into());
+    let leases = Leases {
+        cluster: config.cluster.clone(),
+        instance_id: config.instance_id.clone(),
+        start_time,
+        lease: lease.clone(),
+        board: board.clone(),
+        clock,
+    };
+    let status = Status { counts: counts.clone(), leases: leases.clone(), history };
     let service = Service {
-        collections: Collections::new(counts.clone(), board.clone(), end_streams.clone(), collector_metrics),
+        collections: Collections::new(counts.clone(), board, end_streams.clone(), collector_metrics),
         counts,
-        leases: Leases {
-            cluster: config.cluster.clone(),
-            instance_id: config.instance_id.clone(),
-            start_time,
-            lease: lease.clone(),
-            board,
-            clock,
-        },
+        leases,
         streams: Streams::new(end_streams.clone(), rpc_metrics.clone()),
     };
     let estimates = Estimates::new(estimator);
@@ -259,16 +266,18 @@ async fn run(
     tasks.spawn("grpc", async move { Ok(server.await?) });
 
     let is_ready = Arc::new(AtomicBool::new(true));
-    let ready = is_ready.clone();
+    let (ready, shown) = (is_ready.clone(), parts.clone());
     let ops = OpsState {
         ready: Arc::new(move || ready.load(Ordering::Relaxed)),
         parts: Arc::new(move || parts.list()),
+        status: Arc::new(move |after| status.now(&shown.list(), after)),
         config: settings,
         metrics: exporter,
         access: Access::new(Port::Http, credentials.clone()),
     };
     let incoming = Incoming::new(http_listener, Port::Http, credentials);
     tasks.spawn("ops", ends(ops::serve(incoming, ops, end_rest.clone())));
+    tell_service_manager(NotifyState::Ready);
 
     // Wait.
     let outcome = tokio::select! {
@@ -283,6 +292,7 @@ async fn run(
 
     // Stop.
     is_ready.store(false, Ordering::Relaxed);
+    tell_service_manager(NotifyState::Stopping);
     stop.cancel();
     stop_collecting.cancel();
     tasks.finish(&["collector", "rates"], bound::COLLECTOR).await;
@@ -298,9 +308,17 @@ async fn run(
         warn!("Connections to the database did not close in time");
     }
     end_rest.cancel();
-    tasks.finish(&["lease", "mirror", "health", "ops", "reload", "subscription"], bound::REST).await;
+    let rest = ["lease", "mirror", "health", "history", "ops", "reload", "subscription", "survey"];
+    tasks.finish(&rest, bound::REST).await;
     info!("Stopped");
     outcome
+}
+
+/// Tells systemd, where it started this process with `Type=notify`; elsewhere nothing.
+fn tell_service_manager(state: NotifyState) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "The service manager was not told");
+    }
 }
 
 /// A task without a result.

@@ -26,7 +26,6 @@ mod counts;
 mod fault;
 mod handshake;
 mod healthcheck;
-mod json;
 mod lease;
 mod manual;
 mod output;

@@ -1,4 +1,4 @@
-//! The ops port: probes, the metrics page, the version, the settings. Every answer is made from memory: no request
+//! The ops port: probes, the metrics page, the status page, the version, the settings. Every answer is made from memory: no request
 //! waits for PostgreSQL, for Redis or for the lease.
 
 use std::sync::Arc;
@@ -10,13 +10,19 @@ use crate::{access::Access, incoming::Incoming, metrics::Exporter};
 
 mod connections;
 mod guard;
+pub mod history;
+pub mod page;
 mod pages;
+pub mod status;
 
 /// Whether this instance takes calls: true once both ports listen, false as soon as it stops.
 pub type ReadySource = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The parts of the service as they are known now. Must not block.
 pub type PartsSource = Arc<dyn Fn() -> Vec<Part> + Send + Sync>;
+
+/// What the status page shows, with the last values after a revision of theirs. Must not block.
+pub type StatusSource = Arc<dyn Fn(i64) -> anyhow::Result<serde_json::Value> + Send + Sync>;
 
 /// One part of the service, for people who ask why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +42,8 @@ pub struct OpsState {
     pub ready: ReadySource,
     /// Listed by `/readyz?verbose`; decides nothing.
     pub parts: PartsSource,
+    /// Fetched by the status page.
+    pub status: StatusSource,
     /// The effective settings, redacted.
     pub config: Arc<str>,
     /// The metrics page.
@@ -54,6 +62,7 @@ fn router(state: OpsState) -> Router {
     let probes = Router::new().route("/livez", get(pages::livez)).route("/readyz", get(pages::readyz));
     let read = Router::new()
         .route("/", get(pages::index))
+        .route("/status", get(pages::status))
         .route("/version", get(pages::version))
         .route("/config", get(pages::config))
         .route("/metrics", get(pages::metrics))

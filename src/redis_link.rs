@@ -198,10 +198,23 @@ pub fn timed_out(timeout: Duration) -> RedisError {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(timeout))).into()
 }
 
-/// The error in words, with what to do where Redis does not say which command it refused: inside a script.
+/// The error in words, with what to do where Redis does not say it: of what it refuses inside a script it names nothing.
 pub fn explained(error: &RedisError) -> String {
-    let refused = error.detail().is_some_and(|detail| detail.contains("can't run this command"));
-    if refused { format!("{error}; give the user of redis.cache the commands {COMMANDS}") } else { error.to_string() }
+    let detail = error.detail().unwrap_or_default();
+    let has = |texts: &[&str]| texts.iter().any(|text| detail.contains(text));
+    if has(&["can't run this command"]) {
+        format!("{error}; give the user of redis.cache the commands {COMMANDS}")
+    } else if has(&[
+        "can't publish to the channel",
+        "can't access at least one of the keys",
+        "no permissions to access",
+    ]) {
+        format!("{error}; give the user of redis.cache ~{{rowcount:CLUSTER}}:* &{{rowcount:CLUSTER}}:*")
+    } else if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly)) || has(&["-READONLY"]) {
+        format!("{error}; it is a replica: redis.cache.addr must lead to its master")
+    } else {
+        error.to_string()
+    }
 }
 
 fn unreadable(error: io::Error) -> RedisError {
@@ -228,10 +241,14 @@ mod tests {
             include_str!("board/trigger.lua"),
             include_str!("board/begin.lua"),
             include_str!("board/resign.lua"),
+            include_str!("lease/survey.lua"),
         ];
-        let calls = scripts.iter().flat_map(|script| script.split("redis.call('").skip(1));
-        let called: BTreeSet<_> = calls.map(|call| call.split('\'').next().unwrap().to_lowercase()).collect();
+        let called = |scripts: &[&str]| -> BTreeSet<String> {
+            let calls = scripts.iter().flat_map(|script| script.split("redis.call('").skip(1));
+            calls.map(|call| call.split('\'').next().unwrap().to_lowercase()).collect()
+        };
         let named: BTreeSet<_> = COMMANDS.split(" ").map(|name| name.trim_start_matches('+').to_owned()).collect();
-        assert_eq!(called, named);
+        assert_eq!(called(&scripts), named);
+        assert_eq!(called(&[PRELUDE, include_str!("board/rehearse.lua")]), named, "the rehearsal leaves none out");
     }
 }

@@ -99,6 +99,12 @@ impl Subscription {
         }
     }
 
+    /// Subscribes, asks for a sign of life as `stand` does, and leaves.
+    pub async fn try_once(&self) -> RedisResult<()> {
+        let mut connection = self.subscribe(&CancellationToken::new()).await?;
+        bounded(self.patience(), redis::cmd("PING").exec_async(&mut connection)).await
+    }
+
     /// Subscribes and stays until it fails, which is what it returns.
     async fn stand(&self) -> RedisError {
         let broken = CancellationToken::new();

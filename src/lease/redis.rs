@@ -9,7 +9,7 @@ use tracing::instrument;
 use crate::{
     claim::LeaseState,
     config::{LeaseConfig, RedisConfig},
-    lease::{Backend, Error},
+    lease::{Backend, Error, survey::Server},
     lease_protocol::{Acquire, Answer, Command, Renew, Reply, Rules, Standing},
     redis_link::{self, Keys, RedisLink, script},
 };
@@ -18,13 +18,14 @@ use crate::{
 pub struct RedisBackend {
     /// The task's alone: a renewal never waits behind a caller's question.
     claims: RedisLink,
-    /// For `Command::Status` and `is_alone`.
+    /// For `Command::Status`, `is_alone` and `server`.
     questions: RedisLink,
     rules: Rules,
     acquire: Script,
     renew: Script,
     release: Script,
     status: Script,
+    survey: Script,
 }
 
 // === impl RedisBackend ===
@@ -41,6 +42,7 @@ impl RedisBackend {
             renew: script(concat!(include_str!("prologue.lua"), include_str!("renew.lua"))),
             release: script(concat!(include_str!("prologue.lua"), include_str!("release.lua"))),
             status: script(concat!(include_str!("prologue.lua"), include_str!("status.lua"))),
+            survey: Script::new(include_str!("survey.lua")),
         }
     }
 }
@@ -74,6 +76,12 @@ impl Backend for RedisBackend {
         let asked = self.questions.call(timeout, async |mut connection| command.query_async(&mut connection).await);
         let (_, subscribers): (String, i64) = asked.await.map_err(|error| unavailable(&error))?;
         Ok(subscribers <= 1)
+    }
+
+    async fn server(&self, timeout: Duration) -> Result<Option<Server>, Error> {
+        let info = self.questions.run(&self.survey, &[], timeout).await.map_err(|error| unavailable(&error))?;
+        let sections: Vec<String> = from_redis_value(info).map_err(|error| Error::Malformed(error.to_string()))?;
+        Ok(Some(Server::parse(&sections.join("\n"))))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     incoming::Peer,
 };
 
-use super::pages;
+use super::page;
 
 /// Lets those pass who may read.
 pub async fn readers(State(access): State<Access>, request: Request, next: Next) -> Response {
@@ -36,7 +36,7 @@ pub async fn readers(State(access): State<Access>, request: Request, next: Next)
 fn denied(path: &str, denial: &Denial) -> Response {
     let status = if denial.is_unknown() { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
     let mut response = if path == "/" && denial.is_of_token() {
-        (status, pages::shell()).into_response()
+        page::shell(status)
     } else {
         (status, format!("{denial}\n")).into_response()
     };

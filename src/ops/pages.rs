@@ -5,36 +5,39 @@ use std::{collections::HashMap, error::Error, fmt::Write};
 use axum::{
     Extension,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
-    response::{Html, IntoResponse, Response},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
 };
 
 use crate::{
     credentials::Role,
     incoming::Peer,
     metrics::{Exporter, build},
-    ops::{OpsState, Part},
+    ops::{OpsState, Part, page},
 };
 
-const INDEX: &str = r#"<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>rowcount</title>
-<h1>rowcount</h1>
-<ul>
-<li><a href="/metrics">/metrics</a></li>
-<li><a href="/readyz?verbose">/readyz?verbose</a></li>
-<li><a href="/livez">/livez</a></li>
-<li><a href="/version">/version</a></li>
-<li><a href="/config">/config</a></li>
-</ul>
-"#;
-
-pub async fn index() -> Html<&'static str> {
-    shell()
+pub async fn index() -> Response {
+    page::shell(StatusCode::OK)
 }
 
-/// The page at `/`, which holds nothing that a reader only may see.
-pub fn shell() -> Html<&'static str> {
-    Html(INDEX)
+/// For the page: made anew at each look, and no longer than that.
+pub async fn status(State(state): State<OpsState>, Query(query): Query<HashMap<String, String>>) -> Response {
+    let Ok(after) = query.get("after").map_or(Ok(0), |after| after.parse()) else {
+        return (StatusCode::BAD_REQUEST, "after: want the revision of the history that is known\n").into_response();
+    };
+    match (state.status)(after) {
+        Ok(status) => {
+            let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+            (headers, status.to_string() + "\n").into_response()
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the status cannot be made");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the status cannot be made: see the log\n").into_response()
+        }
+    }
 }
 
 pub async fn livez() -> &'static str {
@@ -83,7 +86,7 @@ pub async fn metrics(State(state): State<OpsState>) -> Response {
 }
 
 pub async fn not_found() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "no such page: / lists them\n")
+    (StatusCode::NOT_FOUND, "no such page: / links to them\n")
 }
 
 /// As Kubernetes' own components list theirs.

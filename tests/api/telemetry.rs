@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::{
     common::v1::any_value::Value,
 };
 use rowcount::{
-    claim::{Claim, Grant, Role},
+    claim::{Claim, Grant, LeaseState, Observation, Role},
     clock::{Clock, SystemClock},
     collection::{Collection, CollectionId, CollectionState, Trigger},
     config::{LogConfig, LogFormatter, TracingConfig},
@@ -199,7 +199,14 @@ fn holder() -> Exporter {
     lease.handover(Duration::from_millis(3));
     lease.renewal(RenewalResult::Reclaimed, Duration::from_millis(2));
     let (_, role) = watch::channel(Role::Holder(claim()));
-    lease.watch(role, watch::channel(None).1, Arc::new(SystemClock));
+    let seen = Observation {
+        state: LeaseState::Held,
+        epoch: 1,
+        quarantine_remaining: Duration::from_secs(12),
+        observe_time: SystemTime::now(),
+        ..Observation::unknown()
+    };
+    lease.watch(role, move || Some(seen.clone()), Arc::new(SystemClock));
 
     let rpc = RpcMetrics::new(&meter);
     rpc.observe(&"rowcount.v1.RowCountService/GetRowCounts".into(), Code::Ok, Duration::from_micros(300));
