@@ -9,6 +9,9 @@ use std::{
 };
 
 use rowcount::{
+    access::Access,
+    credentials::{Credentials, Port},
+    incoming::Incoming,
     metrics::Exporter,
     ops::{self, OpsState},
     proto::{
@@ -18,7 +21,7 @@ use rowcount::{
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Fleet, Instance, eventually};
@@ -407,14 +410,17 @@ async fn made_up(counts: GetRowCountsResponse, history: Value) -> String {
     fields.extend(rest.as_object().unwrap().clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
+    let credentials = watch::channel(Arc::new(Credentials::default())).1;
     let state = OpsState {
         ready: Arc::new(|| true),
         parts: Arc::new(Vec::new),
         status: Arc::new(move |_| Ok(status.clone())),
         config: "".into(),
         metrics: Exporter::new().unwrap(),
+        access: Access::new(Port::Http, credentials.clone()),
     };
-    tokio::spawn(ops::serve(listener, state, CancellationToken::new()));
+    let incoming = Incoming::new(listener, Port::Http, credentials);
+    tokio::spawn(ops::serve(incoming, state, CancellationToken::new()));
     format!("http://{addr}/")
 }
 
