@@ -1,5 +1,5 @@
-//! The ops port: probes, the metrics page, the status page, the version, the settings. Every answer is made from memory: no request
-//! waits for PostgreSQL, for Redis or for the lease.
+//! The ops port: probes, the metrics page, the status page, the version, the settings. Every answer is made from memory:
+//! no request waits for PostgreSQL, for Redis or for the lease.
 
 use std::sync::Arc;
 

@@ -86,7 +86,8 @@ fn hint(status: &Status, code: Code, server: &Server) -> Option<&'static str> {
         Some("NAME_NOT_ALLOWED") => return Some("use a certificate with a name of the server's grpc.tls.allowednames"),
         _ => {}
     }
-    if let Some(cause) = std::error::Error::source(status) {
+    let cause = std::error::Error::source(status).filter(|_| code != Code::DeadlineExceeded);
+    if let Some(cause) = cause {
         return handshake::hint(cause).or_else(|| server.transport_hint());
     }
     match code {

@@ -92,7 +92,7 @@ mod tests {
             names
         };
         assert_eq!(of(Some(Role::Operate)), ["ResignLease", "TriggerCollection", "ValidateRates"]);
-        assert_eq!(of(None), ["Check", "List", "Watch"]);
+        assert_eq!(of(None), ["Check", "Watch"]);
         let read = [
             "EstimateRates",
             "GetCollection",

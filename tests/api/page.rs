@@ -2,30 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is test code, also what is no test itself")]
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, fs};
 
-use rowcount::{
-    metrics::Exporter,
-    ops::{self, OpsState},
-    proto::{
-        json,
-        v1::{GetLeaseStatusResponse, GetRowCountsResponse, Method, RowCount, lease::State},
-    },
-};
+use rowcount::proto::v1::{GetRowCountsResponse, Method, RowCount, lease::State};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Fleet, Instance, eventually};
 
 use browser::Browser;
 
 mod browser;
+mod looks;
+mod made_up;
 
 /// What the page shows, as text.
 const SHOWN: &str = r##"
@@ -206,102 +195,13 @@ async fn the_page_of_a_standby_follows_the_fleet_without_a_reload() {
     assert_eq!(browser.complaints(|_| false).await, [""; 0]);
 }
 
-/// For every text that is seen: its contrast, when it is less than what WCAG asks for at AA.
-const FAINT: &str = r#"
-    const numbers = (color) => color.match(/[\d.]+/g).map(Number);
-    const light = ([r, g, b]) => [r, g, b].map((part) => part / 255)
-        .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
-        .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
-    const ground = (node) => {
-        const color = numbers(getComputedStyle(node).backgroundColor);
-        return color.length === 4 && color[3] === 0 ? ground(node.parentElement) : color;
-    };
-    const faint = [];
-    let checked = 0;
-    for (const node of document.querySelectorAll("body *")) {
-        const hasText = [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
-        if (!hasText || node.getClientRects().length === 0) continue;
-        const [a, b] = [light(numbers(getComputedStyle(node).color)), light(ground(node))];
-        const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        checked += 1;
-        if (contrast < 4.5) faint.push(`${node.tagName} ${node.className} ${node.textContent}: ${contrast}`);
-    }
-    return {faint, checked, ground: light(ground(document.body))};
-"#;
-
-#[tokio::test]
-async fn the_page_is_readable_on_a_phone_and_in_the_dark_and_stands_still() {
-    let Some(browser) = Browser::start().await else { return };
-    let mut fleet = Fleet::start().await;
-    // As long as a name can be.
-    let long = format!("ROWCOUNT_QUERIES_{}_SQL", "LONG_NAME_".repeat(6) + "END");
-    fleet.set(long.leak(), "SELECT count(no_such_column_of_a_table) FROM tags");
-    fleet.set("ROWCOUNT_QUERIES_STALE_SQL", "SELECT count(*) FROM brief");
-    fleet.sql("CREATE TABLE brief (n int)").await;
-    let instance = fleet.instance(&"instance-of-a-long-name-".repeat(3)).await;
-    browser.resize(360, 740, true).await;
-    browser.open(&url(&instance)).await;
-    shows(&browser, "all is counted", |page| {
-        let counts = page["counts"].as_object().unwrap();
-        counts.len() > 10 && counts.values().all(|count| count["value"] != "–" || count["reason"] != "")
-    })
-    .await;
-    fleet.sql("DROP TABLE brief").await;
-    shows(&browser, "one is stale", |page| page["counts"]["stale"]["stale"] == "stale").await;
-
-    for (width, mobile) in [(360, true), (320, true), (768, false), (1280, false)] {
-        browser.resize(width, 740, mobile).await;
-        // A phone widens its view for what does not fit.
-        let fits = "const width = document.documentElement.scrollWidth; return [innerWidth, width <= innerWidth]";
-        assert_eq!(browser.run(fits).await, json!([width, true]), "nothing is to the right of the screen");
-    }
-    let mut grounds = Vec::new();
-    for scheme in ["light", "dark"] {
-        browser.prefer(scheme).await;
-        for (width, mobile) in [(360, true), (1280, false)] {
-            browser.resize(width, 740, mobile).await;
-            let found = browser.run(FAINT).await;
-            assert_eq!(found["faint"], json!([]), "{scheme}");
-            assert!(found["checked"].as_u64() > Some(100), "{found}");
-            grounds.push(found["ground"].as_f64().unwrap());
-        }
-    }
-    assert!(grounds[0] > 0.8 && grounds[2] < 0.05, "{grounds:?}");
-
-    // Whoever hears the page instead of seeing it, or has no mouse.
-    let unnamed = "return [...document.querySelectorAll('table, section, nav, dialog, input, button')]
-        .filter((node) => !(node.ariaLabel || node.getAttribute('aria-labelledby') || node.labels?.[0] || node.textContent))
-        .map((node) => node.outerHTML)";
-    assert_eq!(browser.run(unnamed).await, json!([]));
-    let heads = "return [...document.querySelectorAll('table')].map((table) => [table.caption.textContent !== '',
-        [...table.querySelectorAll('thead th')].every((head) => head.scope === 'col')])";
-    assert_eq!(browser.run(heads).await, json!([[true, true], [true, true]]));
-
-    // From the blank page on, over a few answers.
-    browser.open(&url(&instance)).await;
-    browser
-        .run(
-            "window.moved = []; window.answers = 0;
-             const place = ({node, previousRect: from, currentRect: to}) =>
-                 `${node?.outerHTML ?? node?.textContent} from ${from.x},${from.y} to ${to.x},${to.y}`;
-             const add = (list) => list.getEntries().forEach((entry) => window.moved.push(...entry.sources.map(place)));
-             new PerformanceObserver(add).observe({type: 'layout-shift', buffered: true});
-             const count = (list) => (window.answers += list.getEntries().filter((one) => one.name.includes('/status')).length);
-             new PerformanceObserver(count).observe({type: 'resource', buffered: true});",
-        )
-        .await;
-    browser.until("it has asked four times", "return window.answers >= 4").await;
-    assert_eq!(browser.run("return window.moved").await, json!([]));
-    assert_eq!(browser.complaints(|_| false).await, [""; 0]);
-}
-
 #[tokio::test]
 async fn without_a_token_the_page_shows_nothing_and_asks_for_one() {
     let Some(browser) = Browser::start().await else { return };
     let fleet = fleet().await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
-    std::fs::write(&file, READER).unwrap();
+    fs::write(&file, READER).unwrap();
     let tokens = json!([{"name": "browser", "role": "read", "tokenfile": file}]).to_string();
     let instance = fleet.instance_with("alice", &[("ROWCOUNT_AUTH_TOKENS", &tokens)]).await;
     let address = format!("http://{}/", instance.http);
@@ -393,64 +293,6 @@ async fn before_anybody_may_hold_the_page_says_for_how_long() {
     let page = shows(&browser, "nobody holds", |page| page["state"] == "FREE").await;
     assert_eq!((&page["lease"], &page["role"]), (&"nobody holds it".into(), &"observer".into()));
     assert_eq!((&page["cluster"], &page["epoch"]), (&"other".into(), &"–".into()));
-    assert_eq!(browser.complaints(|_| false).await, [""; 0]);
-}
-
-/// The ops port with a status that is made up, of real messages: for what takes long to come about.
-async fn made_up(counts: GetRowCountsResponse, history: Value) -> String {
-    let lease = GetLeaseStatusResponse { lease: Some(Default::default()), instance: Some(Default::default()) };
-    let mut status = json::value(&lease).unwrap();
-    let fields = status.as_object_mut().unwrap();
-    fields.extend(json::value(&counts).unwrap().as_object().unwrap().clone());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-    let rest = json!({"history": history, "parts": [], "build": {"version": "0", "revision": "0"}, "unixSeconds": now});
-    fields.extend(rest.as_object().unwrap().clone());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let state = OpsState {
-        ready: Arc::new(|| true),
-        parts: Arc::new(Vec::new),
-        status: Arc::new(move |_| Ok(status.clone())),
-        config: "".into(),
-        metrics: Exporter::new().unwrap(),
-    };
-    tokio::spawn(ops::serve(listener, state, CancellationToken::new()));
-    format!("http://{addr}/")
-}
-
-#[tokio::test]
-async fn bounds_are_told_where_a_count_is_not_exact_and_a_line_has_the_gaps_of_its_values() {
-    let Some(browser) = Browser::start().await else { return };
-    let count = |name: &str, method: Method, lower_bound, upper_bound| RowCount {
-        query_name: name.to_owned(),
-        row_count: Some(9_007_199_254_740_993),
-        method: method.into(),
-        lower_bound,
-        upper_bound,
-        observe_time: Some(SystemTime::now().into()),
-        ..Default::default()
-    };
-    let row_counts = vec![
-        count("capped", Method::ExactCapped, Some(1000), None),
-        count("estimated", Method::Estimated, None, None),
-        count("exact", Method::Exact, Some(5), Some(5)),
-        count("followed", Method::Followed, Some(1_234_000), Some(1_235_000)),
-    ];
-    // Every ten seconds, with half a minute left out.
-    let ago = |seconds: u64| (SystemTime::now() - Duration::from_secs(seconds)).duration_since(UNIX_EPOCH).unwrap();
-    let points: Vec<_> = [100, 90, 80, 40, 30].map(|seconds| json!([ago(seconds).as_millis() as u64, seconds])).into();
-    let history = json!({"size": 120, "revision": "1", "points": {"exact": points}});
-    let url = made_up(GetRowCountsResponse { row_counts, ..Default::default() }, history).await;
-    browser.open(&url).await;
-    let page = shows(&browser, "it shows them", |page| page["counts"]["exact"]["value"] != Value::Null).await;
-    let told = |name: &str| ["method", "bounds", "value"].map(|field| page["counts"][name][field].as_str().unwrap());
-    let value = "9,007,199,254,740,993";
-    assert_eq!(told("capped"), ["exact capped", "at least 1,000", value]);
-    assert_eq!(told("estimated"), ["estimated", "", value]);
-    assert_eq!(told("exact"), ["exact", "", value]);
-    assert_eq!(told("followed"), ["followed", "1,234,000 to 1,235,000", value]);
-    let line = page["counts"]["exact"]["line"].as_str().unwrap();
-    assert_eq!((line.matches('M').count(), line.matches('L').count()), (2, 3), "{line}");
     assert_eq!(browser.complaints(|_| false).await, [""; 0]);
 }
 

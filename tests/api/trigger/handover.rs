@@ -205,7 +205,7 @@ async fn of_many_calls_at_any_instance_each_ends_once_though_holders_die_and_res
 
     let calls = join_all((0..24).map(async |caller: usize| {
         tokio::time::sleep(Duration::from_millis(u64::try_from(caller).unwrap() * 250)).await;
-        insists(&clients, caller, if caller % 3 == 0 { &["calls", "gated"] } else { &["calls"] }).await
+        insists(&clients, caller, if caller.is_multiple_of(3) { &["calls", "gated"] } else { &["calls"] }).await
     }));
     let faults = async {
         eventually("a call waits behind the gate", async || {
