@@ -22,6 +22,7 @@ use crate::{
     counting::{Counting, ServerInfo},
     failure::FailureReason,
     query::Query,
+    redis_link::Route,
 };
 
 /// Arguments of `check`.
@@ -80,9 +81,10 @@ async fn connect(config: &Config) -> Vec<Checked> {
     });
     if let Some(redis) = &config.redis {
         // One of the scripts that the service runs, with the same rights; it only reads.
-        let board = RedisBoard::new(redis.clone(), &config.cluster);
+        let route = Route::new(redis.clone(), &config.cluster);
+        let board = RedisBoard::new(&route);
         let began = Instant::now();
-        let outcome = board.load().await.map(|_| format!("{}:{}", redis.host, redis.port));
+        let outcome = board.load().await.map(|_| route.describe().unwrap_or_default());
         let outcome = outcome.map_err(|error| line(&error));
         checked.push(Checked { part: "redis".to_owned(), took: began.elapsed(), outcome });
     }
