@@ -54,7 +54,7 @@ async fn pair(fleet: &Fleet) -> (Instance, Instance) {
 /// Who holds, as the store told it just now.
 fn held_by(told: &GetLeaseStatusResponse) -> Option<String> {
     let lease = told.lease.as_ref().unwrap();
-    (lease.state() == State::Held).then(|| lease.holder.clone())
+    (lease.state() == State::Held).then(|| lease.holder_id.clone())
 }
 
 fn epoch(told: &GetLeaseStatusResponse) -> i64 {

@@ -78,7 +78,7 @@ async fn a_board_that_starts_without_its_redis_finds_it_later() {
 #[tokio::test]
 async fn nothing_listens_where_the_board_should_be_and_it_says_so() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let board = RedisBoard::new(config(port), "test");
+    let board = RedisBoard::new(&Route::new(config(port), "test"));
     let error = board.trigger(request(&["tags"])).await.unwrap_err();
     assert!(matches!(error, rowcount::board::Error::Unavailable(_)), "{error}");
 }

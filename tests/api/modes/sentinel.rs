@@ -63,7 +63,7 @@ async fn a_holder_whose_grant_was_lost_with_the_master_takes_its_lease_back() {
     .await;
     assert_eq!(field(&set.servers[1], "epoch").await, granted);
     let told = standby.lease().await.lease.unwrap();
-    assert!(told.quarantine_remaining.is_some_and(|left| left.seconds > 0), "{told:?}");
+    assert!(told.quarantine_remaining_duration.is_some_and(|left| left.seconds > 0), "{told:?}");
 }
 
 #[tokio::test]
