@@ -10,15 +10,15 @@ use std::{
     time::Duration,
 };
 
-use redis::{
-    AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisError, RedisResult, Script, ScriptInvocation,
-    ServerErrorKind, Value,
-};
+use redis::{ErrorKind, RedisError, RedisResult, Script, ScriptInvocation, ServerErrorKind, Value};
 
 pub use route::{Reached, Route};
 
+use crate::config::RedisAddr;
+
 mod agreement;
 mod dial;
+mod race;
 mod route;
 mod sentinel;
 
@@ -143,7 +143,7 @@ impl RedisLink {
         if let Some(shared) = shared() {
             return Ok(shared);
         }
-        let reached = self.route.connect(ProtocolVersion::RESP2, AsyncConnectionConfig::new()).await?;
+        let reached = self.route.connect().await?;
         let fresh = Numbered { number: self.connections.fetch_add(1, Ordering::Relaxed), reached };
         *self.slot() = Some(fresh.clone());
         Ok(fresh)
@@ -199,6 +199,12 @@ pub fn explained(error: &RedisError) -> String {
     } else {
         error.to_string()
     }
+}
+
+/// One error of many, each with the server that it is of.
+fn together(what: &str, failed: &[(RedisAddr, RedisError)]) -> RedisError {
+    let each: Vec<_> = failed.iter().map(|(addr, error)| format!("{addr}: {}", explained(error))).collect();
+    io::Error::other(format!("{what}: {}", each.join("; "))).into()
 }
 
 #[cfg(test)]

@@ -11,13 +11,19 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, Value};
+use redis::{
+    AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, Value,
+    aio::MultiplexedConnection,
+};
 use tokio::{sync::broadcast, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{EVENTS_BOUND, Event, message};
-use crate::redis_link::{self, Reached, Route};
+use crate::{
+    config::RedisAddr,
+    redis_link::{self, Reached, Route},
+};
 
 /// Between two PINGs.
 const PING_INTERVAL: Duration = Duration::from_secs(12);
@@ -101,8 +107,8 @@ impl Subscription {
     /// Subscribes and stays until it fails or the board is elsewhere, which is what it returns.
     async fn stand(&self) -> RedisError {
         let broken = CancellationToken::new();
-        let Reached { addr, mut connection, .. } = match self.subscribe(&broken).await {
-            Ok(reached) => reached,
+        let (addr, mut connection) = match self.subscribe(&broken).await {
+            Ok(subscribed) => subscribed,
             Err(error) => return error,
         };
         self.standing.store(true, Ordering::SeqCst);
@@ -122,15 +128,17 @@ impl Subscription {
         }
     }
 
-    /// A connection that posts what it hears, and cancels `broken` when it ends or hears no more.
-    async fn subscribe(&self, broken: &CancellationToken) -> RedisResult<Reached> {
+    /// A connection that posts what it hears, and cancels `broken` when it ends or hears no more; with where it leads.
+    async fn subscribe(&self, broken: &CancellationToken) -> RedisResult<(RedisAddr, MultiplexedConnection)> {
+        // Looked for by other connections: the end of any that has this listener would be taken for that of this one.
+        let Reached { addr, is_sharded, .. } = self.route.connect().await?;
         let listener = Listener { events: self.events.clone(), broken: broken.clone() };
         let how = AsyncConnectionConfig::new().set_push_sender(move |push| listener.hear(push));
-        let mut reached = self.route.connect(ProtocolVersion::RESP3, how).await?;
-        let mut command = redis::cmd(if reached.is_sharded { "SSUBSCRIBE" } else { "SUBSCRIBE" });
+        let mut connection = self.route.connect_to(&addr, ProtocolVersion::RESP3, how).await?;
+        let mut command = redis::cmd(if is_sharded { "SSUBSCRIBE" } else { "SUBSCRIBE" });
         command.arg(&self.route.keys().events);
-        self.answered(command.exec_async(&mut reached.connection)).await?;
-        Ok(reached)
+        self.answered(command.exec_async(&mut connection)).await?;
+        Ok((addr, connection))
     }
 
     async fn answered(&self, answer: impl Future<Output = RedisResult<()>>) -> RedisResult<()> {

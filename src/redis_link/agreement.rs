@@ -1,12 +1,12 @@
 //! What several servers say who may be silent, behind the times, or cut off from the others.
 
-use std::{io, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use redis::{RedisError, RedisResult};
+use redis::RedisResult;
 use tokio::time::{Instant, sleep_until};
 
-use super::explained;
+use super::together;
 use crate::config::RedisAddr;
 
 /// After the first answer the others may take so long, unless more than half agree before.
@@ -54,14 +54,10 @@ pub(super) async fn agreed(who: &str, all: Vec<Asked<'_>>) -> RedisResult<Vec<Re
     Ok(said.into_iter().map(|(_, addr)| addr).collect())
 }
 
-/// One error of many, each with the server that it is of.
-pub(super) fn together(what: &str, failed: &[(RedisAddr, RedisError)]) -> RedisError {
-    let each: Vec<_> = failed.iter().map(|(addr, error)| format!("{addr}: {}", explained(error))).collect();
-    io::Error::other(format!("{what}: {}", each.join("; "))).into()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use futures_util::FutureExt;
 
     use super::*;

@@ -18,18 +18,19 @@ use tracing::info;
 
 use super::{
     Keys,
-    agreement::{agreed, together},
     dial::{bounded, dial, login},
+    race::first,
     script,
-    sentinel::Sentinel,
+    sentinel::{Sentinel, masters},
+    together,
 };
-use crate::config::{RedisAddr, RedisConfig, RedisServers};
+use crate::config::{RedisAddr, RedisConfig, RedisServers, Sentinels};
 
 /// Between two questions to Sentinels whether the master is still where it was. Well below any lease, so that an old
 /// master which Sentinels cannot reach, and which does not know that it is replaced, is left before a lease ends there.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often nodes of a Cluster may send from one to the next.
+/// Of a Cluster's nodes, each of which sends to the next.
 const HOPS: usize = 4;
 
 /// The way, shared by everything in the process that uses Redis: who finds the keys at another server tells the others.
@@ -37,8 +38,15 @@ pub struct Route {
     config: RedisConfig,
     keys: Keys,
     probe: Script,
-    /// Where they were last found; `None`: they are to be looked for.
-    current: watch::Sender<Option<RedisAddr>>,
+    /// Where they were last found.
+    current: watch::Sender<Option<Place>>,
+}
+
+/// Where the keys were found.
+struct Place {
+    addr: RedisAddr,
+    /// They are to be looked for again.
+    is_doubted: bool,
 }
 
 /// The server that has the keys.
@@ -73,7 +81,7 @@ impl Route {
 
     /// Where the keys are and by whom that is known, once they were found.
     pub fn describe(&self) -> Option<String> {
-        let addr = self.current.borrow().clone()?;
+        let addr = self.current.borrow().as_ref()?.addr.clone();
         Some(match &self.config.servers {
             RedisServers::Single(_) => addr.to_string(),
             RedisServers::Sentinels(sentinels) => {
@@ -85,79 +93,84 @@ impl Route {
 
     /// Whether the keys are at `addr`, as far as anything in this process knows.
     pub fn is_current(&self, addr: &RedisAddr) -> bool {
-        self.current.borrow().as_ref() == Some(addr)
+        self.current.borrow().as_ref().is_some_and(|current| current.addr == *addr && !current.is_doubted)
     }
 
     /// Ends once the keys are elsewhere than at `addr`. The one who waits here also asks the Sentinels, for all.
     pub async fn left(&self, addr: &RedisAddr) {
         let mut current = self.current.subscribe();
         tokio::select! {
-            _ = current.wait_for(|current| current.as_ref().is_some_and(|current| current != addr)) => {}
-            () = self.disowned(addr) => { self.current.send_replace(None); }
+            _ = current.wait_for(|current| current.as_ref().is_some_and(|current| current.addr != *addr)) => {}
+            () = self.disowned(addr) => self.doubt(addr),
         }
     }
 
-    /// Connects to the server that has the keys. Everything on the way has a bound: `redis.cache.dialtimeout`, and
+    /// A connection to the server that has the keys. Everything on the way has a bound: `redis.cache.dialtimeout`, and
     /// `patience` for an answer.
-    pub async fn connect(&self, protocol: ProtocolVersion, how: AsyncConnectionConfig) -> RedisResult<Reached> {
-        let mut ahead = VecDeque::from(self.candidates().await?);
-        let mut failed = Vec::new();
-        let mut hops = 0;
-        while let Some(addr) = ahead.pop_front() {
-            let error = match self.reach(&addr, protocol, how.clone()).await {
-                Ok(reached) => {
-                    self.found(&reached.addr);
-                    return Ok(reached);
-                }
-                Err(error) => error,
-            };
-            match (&self.config.servers, redirection(&addr, &error)) {
-                (RedisServers::Single(_), _) => return Err(error),
-                (RedisServers::Cluster(_), Some(next)) if hops < HOPS => {
-                    hops += 1;
-                    ahead.push_front(next);
-                }
-                _ => failed.push((addr, error)),
-            }
-        }
-        Err(together("the server with the fleet's keys cannot be used", &failed))
+    pub async fn connect(&self) -> RedisResult<Reached> {
+        let reached = match &self.config.servers {
+            RedisServers::Single(addr) => self.reach(addr).await,
+            RedisServers::Sentinels(sentinels) => self.reach_master(sentinels).await,
+            RedisServers::Cluster(nodes) => self.reach_owner(nodes).await,
+        }?;
+        self.found(&reached.addr);
+        Ok(reached)
     }
 
-    /// Where the keys may be, the likeliest first.
-    async fn candidates(&self) -> RedisResult<Vec<RedisAddr>> {
-        match &self.config.servers {
-            RedisServers::Single(addr) => Ok(vec![addr.clone()]),
-            RedisServers::Sentinels(sentinels) => {
-                let patience = self.config.dial_timeout + self.patience();
-                let asked = Sentinel::all(&self.config, sentinels)
-                    .map(|mut sentinel| (sentinel.addr, async move { sentinel.master(patience).await }.boxed()));
-                agreed("no Sentinel of redis.cache.addr tells the master", asked.collect()).await
-            }
-            RedisServers::Cluster(nodes) => {
-                let asked = nodes.iter().map(|node| (node, self.owner_by(node).boxed()));
-                agreed("no node of redis.cache.addr tells where the fleet's keys are", asked.collect()).await
-            }
-        }
-    }
-
-    /// The owner of the slot in the eyes of a node.
-    async fn owner_by(&self, node: &RedisAddr) -> RedisResult<RedisAddr> {
-        match self.reach(node, ProtocolVersion::RESP2, AsyncConnectionConfig::new()).await {
-            Ok(_) => Ok(node.clone()),
-            Err(error) => redirection(node, &error).ok_or(error),
-        }
-    }
-
-    /// A connection to `addr`, once it is sure that the keys are there.
-    async fn reach(
+    /// Another connection, to where one was found.
+    pub async fn connect_to(
         &self,
         addr: &RedisAddr,
         protocol: ProtocolVersion,
         how: AsyncConnectionConfig,
-    ) -> RedisResult<Reached> {
+    ) -> RedisResult<MultiplexedConnection> {
         let RedisConfig { username, password, db, .. } = &self.config;
         let login = login(username.as_deref(), password.as_ref())?.set_db(*db).set_protocol(protocol);
-        let mut connection = dial(&self.config, addr, login, how).await?;
+        dial(&self.config, addr, login, how).await
+    }
+
+    async fn reach_master(&self, sentinels: &Sentinels) -> RedisResult<Reached> {
+        let mut failed = Vec::new();
+        for addr in masters(&self.config, sentinels).await? {
+            match self.reach(&addr).await {
+                Ok(reached) => return Ok(reached),
+                Err(error) => failed.push((addr, error)),
+            }
+        }
+        Err(together("the master that Sentinels name cannot be used", &failed))
+    }
+
+    /// By whichever node leads to it.
+    async fn reach_owner(&self, nodes: &[RedisAddr]) -> RedisResult<Reached> {
+        let mut from = nodes.to_vec();
+        fastrand::shuffle(&mut from);
+        if let Some(last) = self.current.borrow().as_ref().map(|current| &current.addr) {
+            from.retain(|addr| addr != last);
+            from.insert(0, last.clone());
+        }
+        let ways = from.into_iter().map(|addr| (addr.clone(), self.follow(addr).boxed()));
+        first("no node of redis.cache.addr leads to the fleet's keys", ways).await
+    }
+
+    /// Goes from `addr` to where each node sends.
+    async fn follow(&self, mut addr: RedisAddr) -> RedisResult<Reached> {
+        for hop in 0..HOPS {
+            let error = match self.reach(&addr).await {
+                Ok(reached) => return Ok(reached),
+                Err(error) => error,
+            };
+            match redirection(&addr, &error) {
+                Some(next) => addr = next,
+                None if hop > 0 => return Err(together("sends on", &[(addr, error)])),
+                None => return Err(error),
+            }
+        }
+        Err(io::Error::other(format!("sends on and on, at last to {addr}")).into())
+    }
+
+    /// A connection to `addr`, once it is sure that the keys are there.
+    async fn reach(&self, addr: &RedisAddr) -> RedisResult<Reached> {
+        let mut connection = self.connect_to(addr, ProtocolVersion::RESP2, AsyncConnectionConfig::new()).await?;
         let mut probe = self.probe.prepare_invoke();
         self.keys.pass_to(&mut probe);
         let (is_cluster, is_sharded): (bool, bool) =
@@ -171,13 +184,20 @@ impl Route {
     }
 
     fn found(&self, addr: &RedisAddr) {
-        self.current.send_if_modified(|current| {
-            let changed = current.as_ref() != Some(addr);
-            if let Some(old) = current.as_ref().filter(|_| changed) {
-                info!(from = %old, to = %addr, "Redis has moved");
+        self.current.send_modify(|current| {
+            if let Some(old) = current.as_ref().filter(|old| old.addr != *addr) {
+                info!(from = %old.addr, to = %addr, "Redis has moved");
             }
-            *current = Some(addr.clone());
-            changed
+            *current = Some(Place { addr: addr.clone(), is_doubted: false });
+        });
+    }
+
+    /// Nobody goes on at `addr`.
+    fn doubt(&self, addr: &RedisAddr) {
+        self.current.send_modify(|current| {
+            if let Some(current) = current.as_mut().filter(|current| current.addr == *addr) {
+                current.is_doubted = true;
+            }
         });
     }
 
@@ -190,7 +210,7 @@ impl Route {
             all.rotate_left(1);
             let is_doubted = all[0].master(WATCH_INTERVAL).await.is_ok_and(|told| told != *addr);
             // One of them may be behind the times, or ahead of the others.
-            if is_doubted && self.candidates().await.is_ok_and(|told| told.first() != Some(addr)) {
+            if is_doubted && masters(&self.config, sentinels).await.is_ok_and(|told| told.first() != Some(addr)) {
                 return;
             }
         }

@@ -1,10 +1,12 @@
-//! What a Sentinel says about the master.
+//! What Sentinels say about the master.
 
 use std::{io, time::Duration};
 
+use futures_util::FutureExt;
 use redis::{AsyncConnectionConfig, RedisError, RedisResult, aio::MultiplexedConnection};
 
 use super::{
+    agreement::agreed,
     dial::{bounded, dial, login},
     explained,
 };
@@ -12,10 +14,18 @@ use crate::config::{RedisAddr, RedisConfig, Sentinels};
 
 /// A Sentinel, with a connection that is kept until it fails.
 pub(super) struct Sentinel<'a> {
-    pub(super) addr: &'a RedisAddr,
+    addr: &'a RedisAddr,
     config: &'a RedisConfig,
     sentinels: &'a Sentinels,
     connection: Option<MultiplexedConnection>,
+}
+
+/// Where the master may be, the likeliest first.
+pub(super) async fn masters(config: &RedisConfig, sentinels: &Sentinels) -> RedisResult<Vec<RedisAddr>> {
+    let patience = config.dial_timeout + config.patience();
+    let asked = Sentinel::all(config, sentinels)
+        .map(|mut sentinel| (sentinel.addr, async move { sentinel.master(patience).await }.boxed()));
+    agreed("no Sentinel of redis.cache.addr tells the master", asked.collect()).await
 }
 
 // === impl Sentinel ===

@@ -45,7 +45,8 @@ async fn pair(fleet: &Fleet) -> (Instance, Instance) {
     let (holder, standby) = if alice_holds { (alice, bob) } else { (bob, alice) };
     for instance in [&holder, &standby] {
         assert_eq!(counted_anew(instance).await.row_count, Some(3));
-        assert_eq!(held_by(&instance.lease().await), Some(holder.id.clone()));
+        eventually("both know who holds", async || (held_by(&instance.lease().await)? == holder.id).then_some(()))
+            .await;
         instance.logged("Subscribed to the board's events").await;
     }
     (holder, standby)

@@ -30,10 +30,6 @@ NOT_YET = {
     "http.tls.allowednames",
     "http.tls.minimumtls",
     "auth.tokens",
-    "redis.cache.addr",  # several of them
-    "redis.cache.mainname",
-    "redis.cache.sentinelusername",
-    "redis.cache.sentinelpasswordfile",
 }
 
 # Keys whose values are records or queries, which have no keys of their own in the table.

@@ -7,6 +7,7 @@ import unittest
 import chart
 import settings
 from instance import Instance
+from replicated import Replicated
 from servers import Servers, eventually
 from tools import binary, run, tool
 
@@ -17,6 +18,8 @@ SERVERS = {
     "monitoring": ['tracing.endpoint=""'],
     "rates": [],
     "networkpolicy": ['tracing.endpoint=""'],
+    "sentinel": ['redis.cache.addr=["localhost:{sentinel_0}","localhost:{sentinel_1}","localhost:{sentinel_2}"]'],
+    "cluster": ['redis.cache.addr=["localhost:{node_0}","localhost:{node_1}","localhost:{node_2}"]'],
     "tls": ['redis.cache.addr=["localhost:{redis_tls}"]'],
     "mtls-tokens": ['database.user="certified"', "grpc.tls.allowedNames=[]"],
     "everything": [
@@ -43,10 +46,11 @@ class Start(unittest.TestCase):
         binary()
         cls.servers = Servers()
         cls.addClassCleanup(cls.servers.stop)
+        cls.replicated = Replicated(cls.servers)
 
     def instance(self, values, *sets):
         """An instance that is not started."""
-        ports = self.servers.ports
+        ports = self.servers.ports | self.replicated.ports
         given = [f"database.port={ports['postgres']}", f'redis.cache.addr=["localhost:{ports["redis"]}"]']
         if chart.name(values) == "single":
             given.pop()
@@ -100,7 +104,7 @@ class Start(unittest.TestCase):
                 self.assertIn(query, {count["queryName"] for count in answer["rowCounts"]})
                 started.add(name)
         print("started:", ", ".join(sorted(started)))
-        self.assertLessEqual({"minimal", "single", "monitoring", "networkpolicy"}, started)
+        self.assertLessEqual({"minimal", "single", "monitoring", "networkpolicy", "sentinel", "cluster"}, started)
 
     def test_two_instances_share_one_lease_and_hand_it_over(self):
         first, second = (self.instance(chart.MINIMAL) for _ in range(2))

@@ -150,7 +150,7 @@ async fn what_does_not_fit_the_servers_is_told_with_the_setting_to_change() {
         (&both, "", "is no node of a Cluster; give one address in redis.cache.addr"),
         (&other, "", "name several of its nodes in redis.cache.addr"),
         ("127.0.0.1:1,127.0.0.1:2", NAME, "no Sentinel of redis.cache.addr tells the master: 127.0.0.1:"),
-        ("127.0.0.1:1,127.0.0.1:2", "", "no node of redis.cache.addr tells where the fleet's keys are: 127.0.0.1:"),
+        ("127.0.0.1:1,127.0.0.1:2", "", "no node of redis.cache.addr leads to the fleet's keys: 127.0.0.1:"),
     ] {
         let settings = [("ROWCOUNT_REDIS_CACHE_ADDR", addr), ("ROWCOUNT_REDIS_CACHE_MAINNAME", mainname)];
         let (line, failed) = checked(&fleet, &settings).await;
