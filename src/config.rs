@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::{
     catalog::Catalog,
+    credentials::Sources,
     query::Query,
     rates::{costs::CostOverride, model::ModelName},
 };
@@ -15,7 +16,7 @@ pub use address::Error as AddressError;
 pub use load::{Effective, Loaded, ServeArgs, environment, load};
 pub use origin::Origin;
 pub use problems::{Problem, Problems};
-pub use schema::{COST_KEYS, QUERY_KEYS, QueryKey, SETTINGS, Setting};
+pub use schema::{COST_KEYS, QUERY_KEYS, QueryKey, SETTINGS, Setting, TOKEN_KEYS};
 pub use secret::Secret;
 
 mod address;
@@ -28,12 +29,14 @@ mod load;
 mod origin;
 mod problems;
 mod queries;
+mod records;
 mod redis;
 mod registry;
 mod schema;
 mod secret;
 mod settings;
 mod sql;
+mod surface;
 mod yaml;
 
 /// Everything that `rowcount serve` needs to know.
@@ -47,6 +50,8 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// `http`: the ops port.
     pub http: HttpConfig,
+    /// The files of `grpc.tls`, `http.tls` and `auth.tokens`.
+    pub sources: Sources,
     /// `database`, without `metrics`.
     pub database: DatabaseConfig,
     /// `redis.cache`; `None` without an address: lease and board live in memory.

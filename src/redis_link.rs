@@ -12,7 +12,7 @@ use std::{
 
 use redis::{ErrorKind, RedisError, RedisResult, Script, ScriptInvocation, ServerErrorKind, Value};
 
-pub use route::{Reached, Route};
+pub use route::{Kind, Reached, Route};
 
 use crate::config::RedisAddr;
 
@@ -26,10 +26,10 @@ mod sentinel;
 const PRELUDE: &str = include_str!("redis_link/prelude.lua");
 
 /// What the scripts call.
-const COMMANDS: &str = "+info +time +hget +hgetall +hmget +hvals +hscan +hset +hdel +publish +pubsub";
+const COMMANDS: &str = "+info +time +hget +hgetall +hmget +hvals +hscan +hset +hdel +publish +pubsub|numsub";
 
 /// What they call besides in a Cluster, where the server knows it.
-const CLUSTER_COMMANDS: &str = "+spublish";
+const CLUSTER_COMMANDS: &str = "+spublish +pubsub|shardnumsub";
 
 /// The keys of one fleet. They share a hash tag, so they lie in one slot and one script may touch them all.
 #[derive(Clone, Debug)]
@@ -186,16 +186,25 @@ pub fn timed_out(timeout: Duration) -> RedisError {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(timeout))).into()
 }
 
-/// The error in words, with what to do where Redis does not say it: which command it refused inside a script, and what
-/// kind of server it is.
+/// The error in words, with what to do where Redis does not say it: of what it refuses inside a script it names nothing,
+/// and it does not know what it was taken for.
 pub fn explained(error: &RedisError) -> String {
     let detail = error.detail().unwrap_or_default();
-    if detail.contains("can't run this command") {
+    let has = |texts: &[&str]| texts.iter().any(|text| detail.contains(text));
+    if has(&["can't run this command"]) {
         format!("{error}; give the user of redis.cache the commands {COMMANDS}, in a Cluster also {CLUSTER_COMMANDS}")
+    } else if has(&[
+        "can't publish to the channel",
+        "can't access at least one of the keys",
+        "no permissions to access",
+    ]) {
+        format!("{error}; give the user of redis.cache ~{{rowcount:CLUSTER}}:* &{{rowcount:CLUSTER}}:*")
+    } else if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly)) || has(&["-READONLY"]) {
+        format!("{error}; it is a replica: redis.cache.addr must lead to its master")
     } else if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) {
-        format!("{error}; the server is a node of a Cluster: name several of its nodes in redis.cache.addr")
+        format!("{error}; it is a node of a Cluster: name several of its nodes in redis.cache.addr")
     } else if detail.starts_with("unknown command") && detail.to_lowercase().contains("evalsha") {
-        format!("{error}; if the server is a Sentinel, set redis.cache.mainname")
+        format!("{error}; if it is a Sentinel, set redis.cache.mainname")
     } else {
         error.to_string()
     }
@@ -229,11 +238,16 @@ mod tests {
             include_str!("board/trigger.lua"),
             include_str!("board/begin.lua"),
             include_str!("board/resign.lua"),
+            include_str!("lease/survey.lua"),
         ];
-        let calls = scripts.iter().flat_map(|script| script.split("redis.call('").skip(1));
-        let called: BTreeSet<_> = calls.map(|call| call.split('\'').next().unwrap().to_lowercase()).collect();
+        let called = |scripts: &[&str]| -> BTreeSet<String> {
+            let calls = scripts.iter().flat_map(|script| script.split("redis.call('").skip(1));
+            calls.map(|call| call.split('\'').next().unwrap().to_lowercase()).collect()
+        };
         let named = COMMANDS.split(" ").chain(CLUSTER_COMMANDS.split(" "));
-        let named: BTreeSet<_> = named.map(|name| name.trim_start_matches('+').to_owned()).collect();
-        assert_eq!(called, named);
+        let command = |right: &str| right.trim_start_matches('+').split('|').next().unwrap().to_owned();
+        let named: BTreeSet<_> = named.map(command).collect();
+        assert_eq!(called(&scripts), named);
+        assert_eq!(called(&[PRELUDE, include_str!("board/rehearse.lua")]), named, "the rehearsal leaves none out");
     }
 }

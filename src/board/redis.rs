@@ -28,13 +28,14 @@ pub struct RedisBoard {
     subscription: Subscription,
 }
 
-/// The five operations.
+/// The five operations, and the rehearsal of them.
 struct Scripts {
     load: Script,
     publish: Script,
     trigger: Script,
     begin: Script,
     resign: Script,
+    rehearse: Script,
 }
 
 // === impl RedisBoard ===
@@ -57,6 +58,17 @@ impl RedisBoard {
     /// Keeps the subscription standing until `stop`; without it no events come.
     pub async fn run_subscription(self: Arc<Self>, stop: CancellationToken) {
         self.subscription.run(stop).await;
+    }
+
+    /// Whether this user may do all that the service does on the board, without changing what is on it.
+    pub async fn rehearse(&self) -> Result<(), Error> {
+        let _: Vec<String> = self.run(&self.scripts.rehearse, &[]).await?;
+        Ok(())
+    }
+
+    /// Whether the events can be subscribed to.
+    pub async fn try_subscription(&self) -> Result<(), Error> {
+        self.subscription.try_once().await.map_err(|error| unavailable(&error))
     }
 
     async fn run<T: FromRedisValue>(&self, script: &Script, args: &[&[u8]]) -> Result<T, Error> {
@@ -160,6 +172,7 @@ impl Scripts {
             trigger: script(include_str!("trigger.lua")),
             begin: script(include_str!("begin.lua")),
             resign: script(include_str!("resign.lua")),
+            rehearse: script(include_str!("rehearse.lua")),
         }
     }
 }

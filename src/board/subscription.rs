@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use super::{EVENTS_BOUND, Event, message};
 use crate::{
     config::RedisAddr,
-    redis_link::{self, Reached, Route},
+    redis_link::{self, Kind, Reached, Route},
 };
 
 /// Between two PINGs.
@@ -104,6 +104,12 @@ impl Subscription {
         }
     }
 
+    /// Subscribes, asks for a sign of life as `stand` does, and leaves.
+    pub async fn try_once(&self) -> RedisResult<()> {
+        let (_, mut connection) = self.subscribe(&CancellationToken::new()).await?;
+        self.answered(redis::cmd("PING").exec_async(&mut connection)).await
+    }
+
     /// Subscribes and stays until it fails or the board is elsewhere, which is what it returns.
     async fn stand(&self) -> RedisError {
         let broken = CancellationToken::new();
@@ -131,7 +137,8 @@ impl Subscription {
     /// A connection that posts what it hears, and cancels `broken` when it ends or hears no more; with where it leads.
     async fn subscribe(&self, broken: &CancellationToken) -> RedisResult<(RedisAddr, MultiplexedConnection)> {
         // Looked for by other connections: the end of any that has this listener would be taken for that of this one.
-        let Reached { addr, is_sharded, .. } = self.route.connect().await?;
+        let Reached { addr, mut connection } = self.route.connect().await?;
+        let Kind { is_sharded, .. } = self.route.kind(&mut connection).await?;
         let listener = Listener { events: self.events.clone(), broken: broken.clone() };
         let how = AsyncConnectionConfig::new().set_push_sender(move |push| listener.hear(push));
         let mut connection = self.route.connect_to(&addr, ProtocolVersion::RESP3, how).await?;

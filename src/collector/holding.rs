@@ -51,7 +51,8 @@ pub struct Holding<'a> {
     /// What the write under way carries; kept until the board has it.
     writing: Option<Batch>,
     is_beginning: bool,
-    /// A begin that was not answered: the board may have carried it out, and answers its repetition alike.
+    /// What to ask for before the view's: what was pending when this began; later a begin that was not answered, which
+    /// the board may have carried out and whose repetition it answers alike.
     unanswered: Option<Pending>,
     /// Ends the runs in progress; made anew when they are told to end.
     cancel_runs: CancellationToken,

@@ -12,8 +12,6 @@ pub struct Setting {
     pub kind: Kind,
     /// What holds when nobody says otherwise.
     pub default: &'static str,
-    /// Whether anything but the default can be given.
-    pub available: bool,
     /// What it is, for people.
     pub about: &'static str,
 }
@@ -33,24 +31,31 @@ const LEVELS: Kind = Kind::Choice(&["error", "warn", "info", "debug", "trace"]);
 
 const MODELS: Kind = Kind::Choice(&["registry-4.32", "published-2020", "parametric-2020"]);
 
+const TLS_VERSIONS: Kind = Kind::Choice(&["tls1.2", "tls1.3"]);
+
 /// Every setting but the queries, in the order in which they are listed.
 pub const SETTINGS: &[Setting] = &[
     on("instanceid", Kind::InstanceId, "", "unique in the fleet; empty: host name and a random suffix"),
     on("cluster", Kind::Cluster, "default", "one fleet, one name; part of every Redis key"),
     on("grpc.addr", Kind::Listen, "127.0.0.1:50051", "where gRPC listens; `:50051` is every interface"),
     on("grpc.reflection", Kind::Bool, "true", "serve reflection, for grpcurl"),
-    off("grpc.tls.certificate", Kind::Text, "", "certificate chain, a PEM file"),
-    off("grpc.tls.key", Kind::Text, "", "its key, a PEM file"),
-    off("grpc.tls.clientcas", Kind::List, "", "authorities of client certificates, PEM files"),
-    off("grpc.tls.allowednames", Kind::List, "", "names that a client certificate may have"),
-    off("grpc.tls.minimumtls", Kind::Text, "tls1.2", "the oldest version of TLS"),
+    on("grpc.tls.certificate", Kind::Text, "", "certificate chain, a PEM file; empty: plaintext"),
+    on("grpc.tls.key", Kind::Text, "", "its key, a PEM file"),
+    on(
+        "grpc.tls.clientcas",
+        Kind::List,
+        "",
+        "authorities of client certificates, PEM files; empty: none are asked for",
+    ),
+    on("grpc.tls.allowednames", Kind::List, "", "names that a client certificate may have; empty: any"),
+    on("grpc.tls.minimumtls", TLS_VERSIONS, "tls1.2", "the oldest version of TLS"),
     on("http.addr", Kind::Listen, "127.0.0.1:9464", "where the ops port listens"),
-    off("http.tls.certificate", Kind::Text, "", "as under grpc"),
-    off("http.tls.key", Kind::Text, "", "as under grpc"),
-    off("http.tls.clientcas", Kind::List, "", "as under grpc"),
-    off("http.tls.allowednames", Kind::List, "", "as under grpc"),
-    off("http.tls.minimumtls", Kind::Text, "tls1.2", "as under grpc"),
-    off("auth.tokens", Kind::Records, "", "bearer tokens and their roles"),
+    on("http.tls.certificate", Kind::Text, "", "as under grpc"),
+    on("http.tls.key", Kind::Text, "", "as under grpc"),
+    on("http.tls.clientcas", Kind::List, "", "as under grpc"),
+    on("http.tls.allowednames", Kind::List, "", "as under grpc"),
+    on("http.tls.minimumtls", TLS_VERSIONS, "tls1.2", "as under grpc"),
+    on("auth.tokens", Kind::Records, "", "bearer tokens and their roles, see below; empty: none is asked for"),
     on("insecure", Kind::Bool, "false", "allow plaintext on addresses that are not loopback"),
     on("database.url", Kind::DatabaseUrl, "", "instead of the parts below"),
     on("database.host", Kind::DatabaseHost, "", "a name, an address or a socket directory"),
@@ -148,12 +153,15 @@ pub const COST_KEYS: &[QueryKey] = &[
     key("delete", Kind::Text, "DELETEs, likewise"),
 ];
 
-const fn on(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Setting {
-    Setting { path, kind, default, available: true, about }
-}
+/// Every key of a record of `auth.tokens`.
+pub const TOKEN_KEYS: &[QueryKey] = &[
+    key("name", Kind::Text, "who has it, for the log and the traces: letters, digits, `.`, `_` and `-`"),
+    key("tokenfile", Kind::Text, "path of the file that holds it, on one line"),
+    key("role", Kind::Text, "`read` or `operate`"),
+];
 
-const fn off(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Setting {
-    Setting { path, kind, default, available: false, about }
+const fn on(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Setting {
+    Setting { path, kind, default, about }
 }
 
 const fn key(key: &'static str, kind: Kind, about: &'static str) -> QueryKey {

@@ -1,34 +1,24 @@
 //! The life of one claim: renewed until it is lost, runs out, or is given up.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{Level, debug, info, warn};
 
 use crate::{
     board::{Event, Resign},
-    claim::{Claim, Grant, Role},
+    claim::Role,
     clock::BootTime,
     config::Acquire as Mode,
+    history,
     lease::{
-        Wish, from_micros,
+        Holding, Verdict, Wish, from_micros,
         keeper::{Keeper, Stir},
-        micros,
         view::moment,
     },
-    lease_protocol::{Answer, Command, Renew, Reply, margin},
+    lease_protocol::{Answer, Reply},
     metrics::lease::{RenewalResult, Transition},
 };
-
-/// A claim and what its next renewal tells the store.
-pub(super) struct Holding {
-    pub(super) claim: Claim,
-    /// When the command of the last positive answer was sent.
-    sent: BootTime,
-    /// The end that this answer told, by the store's clock.
-    until_us: i64,
-    since_us: i64,
-}
 
 /// How a claim ends.
 enum End {
@@ -38,31 +28,6 @@ enum End {
     GaveUp,
     /// In order; the sender is dropped once the lease is free.
     Released(oneshot::Sender<()>),
-}
-
-// === impl Holding ===
-
-impl Holding {
-    pub(super) fn new(token: String, epoch: i64, until_us: i64, since_us: i64, sent: BootTime, ttl: Duration) -> Self {
-        let deadline = deadline(sent, ttl);
-        let claim = Claim {
-            grant: Grant { token, epoch },
-            acquire_time: moment(since_us).unwrap_or(UNIX_EPOCH),
-            soft_deadline: deadline - margin(ttl),
-            deadline,
-        };
-        Self { claim, sent, until_us, since_us }
-    }
-
-    /// A renewal sent at `sent` was answered before the deadline in force.
-    fn extend(&mut self, sent: BootTime, until_us: i64, ttl: Duration) {
-        self.sent = sent;
-        self.until_us = until_us;
-        self.claim.deadline = self.claim.deadline.max(deadline(sent, ttl));
-        // What is left between the two is as long as the margin: the time for a running query to be cancelled on the
-        // server and for its end to be heard.
-        self.claim.soft_deadline = self.claim.deadline - margin(ttl);
-    }
 }
 
 // === impl End ===
@@ -87,6 +52,7 @@ impl Keeper {
         let epoch = holding.claim.grant.epoch;
         self.view.acquired();
         self.metrics.transition(Transition::Acquired);
+        history::granted(&holding.claim, holding.sent, self.clock.now());
         self.view.set_role(Role::Holder(holding.claim.clone()));
         info!(epoch, "obtained database row count metrics lock");
 
@@ -99,6 +65,7 @@ impl Keeper {
             _ => Role::Observer,
         });
         let reason = end.transition();
+        history::ended(&holding.claim.grant, self.clock.now(), reason.as_str());
         self.metrics.transition(reason);
         if let End::Lost | End::Expired = end {
             warn!(epoch, reason = reason.as_str(), "database row count metrics lock is over");
@@ -168,33 +135,24 @@ impl Keeper {
             let sent = self.clock.now();
             let result = self.renew(holding, sent, (ttl / 10).min(deadline.saturating_since(sent))).await;
             askers.clear();
-            if !holding.claim.is_current(self.clock.now()) {
-                return End::Expired;
-            }
-            match result {
-                Some(Reply::Renewed { until_us, .. } | Reply::Reclaimed { until_us }) => {
-                    holding.extend(sent, until_us, ttl);
+            let heard = self.clock.now();
+            match holding.heard(result, sent, heard, ttl) {
+                Verdict::Extended => {
+                    let reclaimed = matches!(result, Some(Reply::Reclaimed { .. }));
+                    history::renewed(&holding.claim, sent, heard, reclaimed);
                     self.view.set_role(Role::Holder(holding.claim.clone()));
                     self.log_extended(&mut extended_before);
                     next = sent + ttl / 5;
                 }
-                Some(Reply::Lost { .. }) => return End::Lost,
-                // TOO_LATE is no verdict.
-                _ => next = self.clock.now() + ttl / 20,
+                Verdict::Unsure => next = self.clock.now() + ttl / 20,
+                Verdict::Lost => return End::Lost,
+                Verdict::Expired => return End::Expired,
             }
         }
     }
 
     async fn renew(&mut self, holding: &Holding, sent: BootTime, timeout: Duration) -> Option<Reply> {
-        let command = Command::Renew(Renew {
-            token: holding.claim.grant.token.clone(),
-            epoch: holding.claim.grant.epoch,
-            holder: self.instance_id.clone(),
-            address: self.address.clone(),
-            since_us: holding.since_us,
-            ttl_us: micros(self.config.duration),
-            until_seen_us: holding.until_us,
-        });
+        let command = holding.renewal(&self.instance_id, &self.address, self.config.duration);
         let answer = self.ask(&command, timeout).await.ok();
         let reply = answer.as_ref().map(|answer| answer.reply);
         self.metrics.renewal(RenewalResult::of(reply), self.clock.now().saturating_since(sent));
@@ -237,9 +195,4 @@ fn log_released(epoch: i64, reason: Transition, answer: Option<&Answer>) {
         Some(_) => warn!(epoch, reason, "database row count metrics lock was no longer held here when it was released"),
         None => warn!(epoch, reason, "database row count metrics lock could not be released; it ends by itself"),
     }
-}
-
-/// When a claim confirmed by a command sent at `sent` is over: before its lease can end in the store.
-fn deadline(sent: BootTime, ttl: Duration) -> BootTime {
-    sent + ttl.saturating_sub(margin(ttl))
 }

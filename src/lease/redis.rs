@@ -9,7 +9,7 @@ use tracing::instrument;
 use crate::{
     claim::LeaseState,
     config::LeaseConfig,
-    lease::{Backend, Error},
+    lease::{Backend, Error, survey::Server},
     lease_protocol::{Acquire, Answer, Command, Renew, Reply, Rules, Standing},
     redis_link::{self, RedisLink, Route, script},
 };
@@ -18,7 +18,7 @@ use crate::{
 pub struct RedisBackend {
     /// The task's alone: a renewal never waits behind a caller's question.
     claims: RedisLink,
-    /// For `Command::Status` and `is_alone`.
+    /// For `Command::Status`, `is_alone` and `server`.
     questions: RedisLink,
     rules: Rules,
     acquire: Script,
@@ -26,6 +26,7 @@ pub struct RedisBackend {
     release: Script,
     status: Script,
     listeners: Script,
+    survey: Script,
 }
 
 // === impl RedisBackend ===
@@ -43,6 +44,7 @@ impl RedisBackend {
             release: script(concat!(include_str!("prologue.lua"), include_str!("release.lua"))),
             status: script(concat!(include_str!("prologue.lua"), include_str!("status.lua"))),
             listeners: script(include_str!("listeners.lua")),
+            survey: Script::new(include_str!("survey.lua")),
         }
     }
 }
@@ -74,6 +76,12 @@ impl Backend for RedisBackend {
         let asked = self.questions.run(&self.listeners, &[], timeout).await.map_err(|error| unavailable(&error))?;
         let listeners: i64 = from_redis_value(asked).map_err(|error| Error::Malformed(error.to_string()))?;
         Ok(listeners <= 1)
+    }
+
+    async fn server(&self, timeout: Duration) -> Result<Option<Server>, Error> {
+        let info = self.questions.run(&self.survey, &[], timeout).await.map_err(|error| unavailable(&error))?;
+        let sections: Vec<String> = from_redis_value(info).map_err(|error| Error::Malformed(error.to_string()))?;
+        Ok(Some(Server::parse(&sections.join("\n"))))
     }
 }
 

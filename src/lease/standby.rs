@@ -12,12 +12,10 @@ use crate::{
     claim::{LeaseState, Role},
     config::Acquire as Mode,
     lease::{
-        Wish, from_micros,
-        holder::Holding,
+        Campaign, Holding, Outcome, Wish, from_micros,
         keeper::{Keeper, Stir},
-        micros,
     },
-    lease_protocol::{Acquire, Answer, Command, Reply, Standing},
+    lease_protocol::{Answer, Command, Reply, Standing},
     metrics::lease::{AcquireResult, WakeupSource},
 };
 
@@ -26,25 +24,18 @@ use crate::{
 const AFTER: Duration = Duration::from_millis(1);
 const JITTER_MS: u64 = 20;
 
-/// One bid after another with one token, until one is granted or the campaign is given up.
-struct Campaign {
-    token: String,
-    /// A bid was sent whose answer never came: the store may grant it yet.
-    unanswered: bool,
-}
-
 // === impl Keeper ===
 
 impl Keeper {
     /// Waits for the lease; `None` once stopped.
     pub(super) async fn stand_by(&mut self) -> Option<Holding> {
-        let mut campaign = Campaign::new();
+        let mut campaign = Campaign::new(new_token());
         loop {
             let competes = self.competes();
             if !competes && campaign.unanswered {
                 // Never learned its epoch, if it was granted one.
                 self.release(&campaign.token, 0).await;
-                campaign = Campaign::new();
+                campaign = Campaign::new(new_token());
             }
             if self.stop.is_cancelled() {
                 return None;
@@ -77,46 +68,40 @@ impl Keeper {
 
     /// One bid. Without a grant: how long to wait for the next.
     async fn bid(&mut self, campaign: &mut Campaign) -> Result<Holding, Duration> {
+        let ttl = self.config.duration;
         self.floor = self.floor.max((self.board)().epoch);
-        let command = Command::Acquire(Acquire {
-            token: campaign.token.clone(),
-            holder: self.instance_id.clone(),
-            address: self.address.clone(),
-            ttl_us: micros(self.config.duration),
-            floor: self.floor,
-        });
+        let command = campaign.bid(&self.instance_id, &self.address, ttl, self.floor);
         let sent = self.clock.now();
-        let result = self.ask(&command, self.config.duration / 10).await;
-        self.metrics.acquire(AcquireResult::of(result.as_ref().ok().map(|answer| answer.reply)));
-        let Ok(answer) = result else {
-            campaign.unanswered = true;
-            return Err(self.config.duration / 20);
-        };
-        match answer.reply {
-            Reply::Granted { epoch, until_us, since_us } => {
-                let freed = self.freed.take();
-                let token = std::mem::replace(campaign, Campaign::new()).token;
-                let holding = Holding::new(token, epoch, until_us, since_us, sent, self.config.duration);
-                if !holding.claim.is_current(self.clock.now()) {
-                    self.release(&holding.claim.grant.token, epoch).await;
-                    return Err(Duration::ZERO);
-                }
-                if let Some(freed) = freed {
+        let answer = self.ask(&command, ttl / 10).await.ok();
+        let reply = answer.as_ref().map(|answer| answer.reply);
+        self.metrics.acquire(AcquireResult::of(reply));
+        if let Some(answer) = &answer {
+            match answer.reply {
+                Reply::Held { .. } => self.denied(answer),
+                Reply::Quarantined { .. } => self.quarantined(answer),
+                _ => {}
+            }
+        }
+        match campaign.heard(reply, sent, self.clock.now(), ttl) {
+            Outcome::Won(holding) => {
+                if let Some(freed) = self.freed.take() {
                     self.metrics.handover(self.clock.now().saturating_since(freed));
                 }
                 Ok(holding)
             }
-            Reply::Held { remaining_us } => {
-                self.denied(&answer);
-                Err(after(remaining_us))
+            Outcome::WonTooLate(grant) => {
+                self.freed = None;
+                *campaign = Campaign::new(new_token());
+                self.release(&grant.token, grant.epoch).await;
+                Err(Duration::ZERO)
             }
-            Reply::Quarantined { remaining_us } => {
-                self.quarantined(&answer);
-                Err(after(remaining_us))
+            Outcome::Denied(remaining) => {
+                // A quarantine may last longer than the lease beside it; but whether it is still held is asked at the
+                // end of that.
+                let held_us = answer.map(|answer| answer.standing.remaining_us).filter(|left_us| *left_us > 0);
+                Err(after(held_us.map_or(remaining, from_micros)))
             }
-            // The answer has raised the floor.
-            Reply::Stale { .. } => Err(Duration::ZERO),
-            _ => Err(self.config.duration / 20),
+            Outcome::Again(pause) => Err(pause),
         }
     }
 
@@ -126,8 +111,8 @@ impl Keeper {
         let Ok(answer) = self.ask(&Command::Status, ttl / 10).await else { return ttl };
         let standing = answer.standing;
         match standing.state {
-            LeaseState::Held => after(standing.remaining_us.max(standing.quarantine_us)),
-            LeaseState::Quarantined => after(standing.quarantine_us),
+            LeaseState::Held => after(from_micros(standing.remaining_us)),
+            LeaseState::Quarantined => after(from_micros(standing.quarantine_us)),
             LeaseState::Free | LeaseState::Unknown => ttl,
         }
     }
@@ -204,14 +189,10 @@ impl Keeper {
     }
 }
 
-// === impl Campaign ===
-
-impl Campaign {
-    fn new() -> Self {
-        Self { token: Uuid::new_v4().to_string(), unanswered: false }
-    }
+fn new_token() -> String {
+    Uuid::new_v4().to_string()
 }
 
-fn after(remaining_us: i64) -> Duration {
-    from_micros(remaining_us) + AFTER + Duration::from_millis(fastrand::u64(0..=JITTER_MS))
+fn after(remaining: Duration) -> Duration {
+    remaining + AFTER + Duration::from_millis(fastrand::u64(0..=JITTER_MS))
 }

@@ -43,6 +43,12 @@ local function publish(message)
   if is_sharded then redis.call('SPUBLISH', EVENTS, message) else redis.call('PUBLISH', EVENTS, message) end
 end
 
+-- Every instance listens here, where the keys are.
+local function listeners()
+  if is_sharded then return redis.call('PUBSUB', 'SHARDNUMSUB', EVENTS)[2] end
+  return redis.call('PUBSUB', 'NUMSUB', EVENTS)[2]
+end
+
 local lease = hash(LEASE)
 local function lease_number(field)
   return tonumber(lease[field] or '0')

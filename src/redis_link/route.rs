@@ -1,6 +1,6 @@
 //! The way to the one server that has the fleet's keys: the only one, the master that Sentinels name, or the owner of
-//! the slot in a Cluster. Connecting ends with a script that only that server runs, so a replica, or a node that has
-//! given the slot away, is never taken for it.
+//! the slot in a Cluster. Where it had to be looked for, connecting ends with a script that only that server runs, so a
+//! replica, or a node that has given the slot away, is never taken for it.
 //!
 //! The library has clients for Sentinel and Cluster too. They keep connections to every node, send a command again that
 //! may have been carried out, and know no deadline but their own. All our keys lie in one slot, so of all that only the
@@ -56,6 +56,11 @@ pub struct Reached {
     pub addr: RedisAddr,
     /// A connection to it.
     pub connection: MultiplexedConnection,
+}
+
+/// What the server that has the keys is.
+pub struct Kind {
+    is_cluster: bool,
     /// Whether messages are published by SPUBLISH there.
     pub is_sharded: bool,
 }
@@ -109,12 +114,21 @@ impl Route {
     /// `patience` for an answer.
     pub async fn connect(&self) -> RedisResult<Reached> {
         let reached = match &self.config.servers {
-            RedisServers::Single(addr) => self.reach(addr).await,
+            // Nobody else could have them.
+            RedisServers::Single(addr) => self.plain(addr).await,
             RedisServers::Sentinels(sentinels) => self.reach_master(sentinels).await,
             RedisServers::Cluster(nodes) => self.reach_owner(nodes).await,
         }?;
         self.found(&reached.addr);
         Ok(reached)
+    }
+
+    /// What the server at the end of a connection is; an error unless it has the keys and takes writes.
+    pub async fn kind(&self, connection: &mut MultiplexedConnection) -> RedisResult<Kind> {
+        let mut probe = self.probe.prepare_invoke();
+        self.keys.pass_to(&mut probe);
+        let (is_cluster, is_sharded) = bounded(self.patience(), probe.invoke_async(connection)).await?;
+        Ok(Kind { is_cluster, is_sharded })
     }
 
     /// Another connection, to where one was found.
@@ -170,17 +184,19 @@ impl Route {
 
     /// A connection to `addr`, once it is sure that the keys are there.
     async fn reach(&self, addr: &RedisAddr) -> RedisResult<Reached> {
-        let mut connection = self.connect_to(addr, ProtocolVersion::RESP2, AsyncConnectionConfig::new()).await?;
-        let mut probe = self.probe.prepare_invoke();
-        self.keys.pass_to(&mut probe);
-        let (is_cluster, is_sharded): (bool, bool) =
-            bounded(self.patience(), probe.invoke_async(&mut connection)).await?;
+        let mut reached = self.plain(addr).await?;
+        let Kind { is_cluster, .. } = self.kind(&mut reached.connection).await?;
         if matches!(self.config.servers, RedisServers::Cluster(_)) && !is_cluster {
             let message = "is no node of a Cluster; give one address in redis.cache.addr, or, if they are Sentinels', \
                            redis.cache.mainname";
             return Err(io::Error::other(message).into());
         }
-        Ok(Reached { addr: addr.clone(), connection, is_sharded })
+        Ok(reached)
+    }
+
+    async fn plain(&self, addr: &RedisAddr) -> RedisResult<Reached> {
+        let connection = self.connect_to(addr, ProtocolVersion::RESP2, AsyncConnectionConfig::new()).await?;
+        Ok(Reached { addr: addr.clone(), connection })
     }
 
     fn found(&self, addr: &RedisAddr) {

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use rowcount::{
     config::{
         self, COST_KEYS, DatabaseTarget, Loaded, Origin, Problems, QUERY_KEYS, RedisAddr, RedisServers, SETTINGS,
-        Secret, Sentinels, ServeArgs,
+        Secret, Sentinels, ServeArgs, TOKEN_KEYS,
     },
     query::{Method, Query, Source},
     rates::operation::Operation,
@@ -13,6 +13,7 @@ use rowcount::{
 
 mod rates;
 mod refusals;
+mod surface;
 
 /// What a configuration needs at least.
 const MINIMUM: [(&str, &str); 3] = [
@@ -382,10 +383,10 @@ fn the_reference_lists_every_setting_with_its_default() {
     let page = fs::read_to_string(root.join("docs/configuration.md")).unwrap();
     let settings = SETTINGS.iter().map(|setting| {
         let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
-        let later = if setting.available { "" } else { "not available yet: " };
-        format!("| `{}` | {default} | {later}{} |", setting.path, setting.about)
+        format!("| `{}` | {default} | {} |", setting.path, setting.about)
     });
-    let keys = QUERY_KEYS.iter().chain(COST_KEYS).map(|key| format!("| `{}` | {} |", key.key, key.about));
+    let keys =
+        QUERY_KEYS.iter().chain(COST_KEYS).chain(TOKEN_KEYS).map(|key| format!("| `{}` | {} |", key.key, key.about));
     let missing: Vec<_> = settings.chain(keys).filter(|row| !page.lines().any(|line| line == row)).collect();
     assert!(missing.is_empty(), "docs/configuration.md lacks these rows:\n{}", missing.join("\n"));
 }

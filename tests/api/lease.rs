@@ -389,10 +389,12 @@ async fn a_holder_gives_up_only_when_another_one_listens() {
     assert_eq!(alice.claim().unwrap().grant, claim.grant);
     let bob = Instance::start(&server, "bob").await;
     until("a denial", async || bob.handle.observation().borrow().is_some()).await;
+    let start = Instant::now();
     alice.handle.give_up().await;
     bob.holds().await;
     assert_eq!(alice.handle.role(), Role::Observer);
     alice.becomes(Role::Standby).await;
+    assert!(start.elapsed() >= TTL - Duration::from_millis(50), "out for the length of a lease: {:?}", start.elapsed());
 }
 
 #[tokio::test]

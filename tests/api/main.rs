@@ -4,7 +4,9 @@
 
 mod accuracy;
 mod board;
+mod certificates;
 mod cli;
+mod collector;
 mod config;
 mod counting;
 mod counts;
@@ -20,9 +22,12 @@ mod load;
 mod modes;
 mod ops;
 mod outages;
+mod page;
 mod prometheus;
+mod proxy;
 mod rates;
 mod secrets;
+mod security;
 mod shutdown;
 mod streams;
 mod telemetry;

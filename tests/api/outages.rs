@@ -13,8 +13,9 @@ use crate::fleet::{Fleet, Instance, eventually, sample};
 mod access;
 mod postgres;
 mod redis;
-
-pub use access::certificates;
+mod subscription;
+mod survey;
+mod user;
 
 /// Of `Fleet`.
 const TTL: Duration = Duration::from_secs(2);

@@ -13,6 +13,7 @@ use tonic_types::StatusExt;
 use crate::fleet::{Fleet, Instance, eventually, sample, span};
 
 mod faults;
+mod handover;
 mod listing;
 mod waiting;
 

@@ -57,7 +57,8 @@ impl<'a> Holding<'a> {
             tasks: JoinSet::new(),
             writing: None,
             is_beginning: false,
-            unanswered: None,
+            // Seen here even where the news of it were lost.
+            unanswered: state.pending,
             cancel_runs: CancellationToken::new(),
             next_request: now,
             board_fails: false,
@@ -67,7 +68,8 @@ impl<'a> Holding<'a> {
         let newest = state.snapshot.into_iter().chain(seen.state.snapshot.clone());
         holding.carry_over(newest.max_by_key(|snapshot| (snapshot.epoch, snapshot.revision)), now);
         for collection in state.collections.into_values() {
-            if collection.state == CollectionState::Running && collection.epoch < holding.grant.epoch {
+            // Of our own epoch too: nothing runs here yet, so one that began under this grant has been left behind.
+            if collection.state == CollectionState::Running && collection.epoch <= holding.grant.epoch {
                 let lost = Failure::new(FailureReason::Cancelled, "its holder lost the lease before the end");
                 let end_time = Some(SystemTime::now());
                 let state = CollectionState::Cancelled;

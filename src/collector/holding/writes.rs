@@ -8,6 +8,7 @@ use crate::{
     board::{self, Publication, Written},
     clock::BootTime,
     collector::outbox::Batch,
+    history,
     snapshot::Snapshot,
 };
 
@@ -52,6 +53,7 @@ impl Holding<'_> {
 
     pub(super) fn write_ended(&mut self, result: Result<Written, board::Error>) {
         let batch = self.writing.take();
+        self.tell_written(&result);
         match result {
             Ok(Written::Accepted) => {
                 self.board_fails = false;
@@ -100,8 +102,18 @@ impl Holding<'_> {
         let Some(batch) = self.outbox.take_due(now) else { return };
         let Some(publication) = self.publication(&batch) else { return };
         match tokio::time::timeout(LAST_WRITE, self.collector.board.publish(&self.grant, publication)).await {
-            Ok(Ok(Written::Accepted)) => {}
+            Ok(Ok(Written::Accepted)) => self.tell_written(&Ok(Written::Accepted)),
             outcome => warn!(?outcome, "The last counts did not reach the board"),
         }
+    }
+
+    /// Of the last publication: no other is made while it is under way.
+    fn tell_written(&self, result: &Result<Written, board::Error>) {
+        let outcome = match result {
+            Ok(Written::Accepted) => "accepted",
+            Ok(Written::NotHolder) => "fenced",
+            Err(_) => "unanswered",
+        };
+        history::written(&self.grant, self.revision, self.now(), outcome);
     }
 }

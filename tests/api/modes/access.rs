@@ -1,9 +1,6 @@
 //! TLS and users on every hop, and what is said when a setting does not fit the servers.
 
-use std::fs;
-
 use rowcount::demo::redis::RedisServer;
-use tempfile::TempDir;
 
 use super::{
     checked, fleet,
@@ -13,37 +10,46 @@ use super::{
     works,
 };
 use crate::{
+    certificates::Certificates,
     fleet::{Fleet, Instance, eventually, told},
-    outages::{certificates, part},
+    outages::part,
 };
 
-/// The rights that the documentation names, and no others.
-const USER: &str = "user rowcount on >of-rowcount resetchannels ~{rowcount:default}:* &{rowcount:default}:* \
-                    +@connection +@hash +@scripting +@pubsub +time +info";
+const PAGE: &str = include_str!("../../../docs/lease.md");
 
 const CREDENTIALS: [(&str, &str); 2] =
-    [("ROWCOUNT_REDIS_CACHE_USERNAME", "rowcount"), ("ROWCOUNT_REDIS_CACHE_PASSWORD", "of-rowcount")];
+    [("ROWCOUNT_REDIS_CACHE_USERNAME", "rowcount"), ("ROWCOUNT_REDIS_CACHE_PASSWORD", "PASSWORD")];
 
-/// Certificates for 127.0.0.1 and localhost.
-struct Tls {
-    dir: TempDir,
+/// The user of the page, as a configuration has it, with what comes instead of some of its rights.
+fn user(instead: Option<(&str, &str)>) -> String {
+    let command = PAGE.lines().find_map(|line| line.strip_prefix("ACL SETUSER rowcount reset ")).unwrap();
+    let mut words: Vec<_> = command.split(' ').collect();
+    if let Some((added, removed)) = instead {
+        let sentence = format!("`{added}` instead of `{removed}`");
+        assert!(PAGE.contains(&sentence), "the page says so");
+        words.retain(|word| !removed.split(' ').any(|removed| removed == *word));
+        words.extend(added.split(' '));
+    }
+    format!("user rowcount resetchannels {}", words.join(" "))
 }
+
+/// A certificate for 127.0.0.1 and localhost.
+struct Tls(Certificates);
 
 impl Tls {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        certificates(dir.path());
-        Self { dir }
+        let certificates = Certificates::new();
+        certificates.issue("ca", "redis", "IP:127.0.0.1,DNS:localhost");
+        Self(certificates)
     }
 
     fn files(&self) -> Vec<(String, Vec<u8>)> {
-        let file = |name: &str| (name.to_owned(), fs::read(self.dir.path().join(name)).unwrap());
-        ["redis.pem", "redis.key", "ca.pem"].map(file).into()
+        ["redis.pem", "redis.key", "ca.pem"].map(|name| (name.to_owned(), self.0.read(name))).into()
     }
 
     fn set(&self, fleet: &mut Fleet) {
         fleet.set("ROWCOUNT_REDIS_CACHE_TLS_ENABLED", "true");
-        fleet.set("ROWCOUNT_REDIS_CACHE_TLS_CA", self.dir.path().join("ca.pem").to_str().unwrap());
+        fleet.set("ROWCOUNT_REDIS_CACHE_TLS_CA", self.0.text("ca.pem"));
         // A handshake is slow in a build without optimisation, and a tenth of the lease is what a command of it may
         // take.
         fleet.set("ROWCOUNT_DATABASE_METRICS_LEASEDURATION", "15s");
@@ -65,12 +71,14 @@ async fn tells(instance: &Instance, what: &str) {
 #[tokio::test]
 async fn sentinels_and_servers_are_spoken_to_over_tls_as_their_users_by_their_names() {
     let tls = Tls::new();
-    let watcher = "user watcher on >of-watcher +@connection +sentinel|get-master-addr-by-name";
+    let right = "+sentinel|get-master-addr-by-name";
+    assert!(PAGE.contains(right), "the page says so");
+    let watcher = format!("user watcher on >of-watcher {right}");
     let set = SentinelSet::start_with(
         1,
         sentinels::Options {
-            servers: vec![USER.to_owned()],
-            sentinels: vec![watcher.to_owned()],
+            servers: vec![user(None)],
+            sentinels: vec![watcher],
             passwords: [None, Some("of-sentinels".to_owned())],
             tls: Some(tls.files()),
             host: Some("localhost"),
@@ -118,9 +126,12 @@ async fn sentinels_and_servers_are_spoken_to_over_tls_as_their_users_by_their_na
 #[tokio::test]
 async fn nodes_of_a_cluster_are_spoken_to_over_tls_as_a_user_by_their_names() {
     let tls = Tls::new();
+    let instead = ("+spublish +ssubscribe +pubsub|shardnumsub", "+publish +subscribe +pubsub|numsub");
     let names = ["cluster-announce-hostname localhost", "cluster-preferred-endpoint-type hostname"];
-    let options =
-        nodes::Options { nodes: [USER, names[0], names[1]].map(str::to_owned).into(), tls: Some(tls.files()) };
+    let options = nodes::Options {
+        nodes: [&user(Some(instead)), names[0], names[1]].map(str::to_owned).into(),
+        tls: Some(tls.files()),
+    };
     let cluster = Cluster::start_with(options).await;
     let mut fleet = fleet(cluster.addr()).await;
     tls.set(&mut fleet);
@@ -145,8 +156,8 @@ async fn what_does_not_fit_the_servers_is_told_with_the_setting_to_change() {
     for (addr, mainname, want) in [
         (&*sentinels, "mian", "knows no master \"mian\", which is redis.cache.mainname"),
         (&nodes, NAME, "this is no Sentinel, but redis.cache.mainname says so"),
-        (&sentinels, "", "if the server is a Sentinel, set redis.cache.mainname"),
-        (one_sentinel, "", "if the server is a Sentinel, set redis.cache.mainname"),
+        (&sentinels, "", "if it is a Sentinel, set redis.cache.mainname"),
+        (one_sentinel, "", "if it is a Sentinel, set redis.cache.mainname"),
         (&both, "", "is no node of a Cluster; give one address in redis.cache.addr"),
         (&other, "", "name several of its nodes in redis.cache.addr"),
         ("127.0.0.1:1,127.0.0.1:2", NAME, "no Sentinel of redis.cache.addr tells the master: 127.0.0.1:"),
