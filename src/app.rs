@@ -53,7 +53,7 @@ use crate::{
     observer::{Observer, Turn},
     ops::{self, OpsState, history::History, status::Status},
     prometheus::Prometheus,
-    redis_link::Keys,
+    redis_link::Route,
     reload::Reloader,
     shutdown, telemetry,
 };
@@ -345,9 +345,10 @@ fn store(config: &Config, clock: Arc<dyn Clock>) -> Store {
         let lease = Arc::new(MemoryBackend::new(memory, &config.lease));
         return Store { board, lease, events, subscription: None };
     };
-    let board = RedisBoard::new(redis.clone(), &config.cluster);
+    let route = Route::new(redis.clone(), &config.cluster);
+    let board = RedisBoard::new(&route);
     Store {
-        lease: Arc::new(RedisBackend::new(redis, &Keys::new(&config.cluster, redis.db), &config.lease)),
+        lease: Arc::new(RedisBackend::new(&route, &config.lease)),
         events: board.event_sender(),
         board: board.clone(),
         subscription: Some(board),

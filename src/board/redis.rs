@@ -17,9 +17,8 @@ use super::{
 use crate::{
     claim::Grant,
     collection::Collection,
-    config::RedisConfig,
     query::QueryName,
-    redis_link::{self, Keys, RedisLink},
+    redis_link::{self, RedisLink, Route},
 };
 
 /// The board of one fleet; its commands and its subscription have a connection each.
@@ -42,12 +41,11 @@ struct Scripts {
 // === impl RedisBoard ===
 
 impl RedisBoard {
-    /// The board of the fleet of this name. It connects when it is first used.
-    pub fn new(config: RedisConfig, cluster: &str) -> Arc<Self> {
-        let keys = Keys::new(cluster, config.db);
+    /// The board of the fleet whose keys `route` leads to. It connects when it is first used.
+    pub fn new(route: &Arc<Route>) -> Arc<Self> {
         Arc::new(Self {
-            subscription: Subscription::new(config.clone(), keys.events.clone()),
-            link: RedisLink::new(config, keys),
+            subscription: Subscription::new(Arc::clone(route)),
+            link: RedisLink::new(Arc::clone(route)),
             scripts: Scripts::new(),
         })
     }

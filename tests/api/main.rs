@@ -19,6 +19,7 @@ mod leadership;
 mod lease;
 mod lease_protocol;
 mod load;
+mod modes;
 mod ops;
 mod outages;
 mod page;

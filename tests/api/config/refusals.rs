@@ -94,17 +94,30 @@ fn each_wrong_value_is_refused_by_its_path_and_place() {
             "redis.cache.addr: want host:port, without a scheme or a user (file rowcount.yaml:1)",
         ),
         (
-            "redis: {cache: {addr: [\"a:1\", \"b:1\"]}}",
-            "redis.cache.addr: several addresses (Sentinels, or the nodes of a Cluster) are not available yet; give one \
-             host:port (file rowcount.yaml:1)",
+            "redis: {cache: {addr: \"a:1,\"}}",
+            "redis.cache.addr: want host:port, without a scheme or a user (file rowcount.yaml:1)",
+        ),
+        (
+            "redis: {cache: {addr: [\"a:1\", \"b:1\", \"a:1\"]}}",
+            "redis.cache.addr: a:1 is given twice (file rowcount.yaml:1)",
+        ),
+        (
+            "redis: {cache: {addr: [\"a:1\", \"b:1\"], db: 2}}",
+            "redis.cache.db: 2 (file rowcount.yaml:1) is not in a Cluster, which has 0 only; set redis.cache.mainname where \
+             the addresses are Sentinels",
         ),
         (
             "redis: {cache: {mainname: main}}",
-            "redis.cache.mainname: not available yet; leave it out (file rowcount.yaml:1)",
+            "redis.cache.mainname: is set to main (file rowcount.yaml:1), but redis.cache.addr names no Sentinel",
         ),
         (
-            "redis: {cache: {sentinelpasswordfile: a}}",
-            "redis.cache.sentinelpasswordfile: not available yet; leave it out (file rowcount.yaml:1)",
+            "redis: {cache: {addr: \"a:1\", sentinelpasswordfile: a}}",
+            "redis.cache.mainname: is not set, but redis.cache.sentinelpasswordfile (file rowcount.yaml:1) is",
+        ),
+        (
+            "redis: {cache: {addr: \"a:1\", mainname: main, sentinelpassword: a, sentinelpasswordfile: b}}",
+            "redis.cache.sentinelpassword: give redis.cache.sentinelpassword (file rowcount.yaml:1) or \
+             redis.cache.sentinelpasswordfile (file rowcount.yaml:1), not both",
         ),
         (
             "rates: {gauge: {enabled: true}}",
