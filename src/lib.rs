@@ -7,6 +7,7 @@ pub mod claim;
 pub mod clock;
 pub mod collection;
 pub mod failure;
+pub mod follow;
 pub mod lease_protocol;
 pub mod query;
 pub mod rates;
