@@ -15,6 +15,7 @@ pub use bounds::Bounds;
 pub use follower::{Follower, Note, Rows, SavedLeaf, State};
 pub use reading::{Counters, LocalTimes, Reading, Sample, Sentinels};
 pub use step::Void;
+pub use support::{Refusal, Support};
 pub use time::ServerTime;
 pub use tree::{LeafName, Oid, Tree, Trees};
 
@@ -26,6 +27,7 @@ mod leaf;
 mod reading;
 mod restless;
 mod step;
+mod support;
 mod time;
 mod tree;
 

@@ -204,6 +204,14 @@ impl Follower {
         self.last.map_or(0, |last| self.restless.count(last.now))
     }
 
+    /// Why a table cannot be followed, by the last reading of it.
+    pub fn refusal(&self, table: &str) -> Option<&str> {
+        match self.trees.get(table)? {
+            Tree::Refused(why) => Some(why),
+            Tree::Missing | Tree::Leaves(_) => None,
+        }
+    }
+
     /// A table that a leaf belongs to.
     pub fn table_of(&self, oid: Oid) -> Option<&str> {
         let has = |tree: &Tree| matches!(tree, Tree::Leaves(leaves) if leaves.contains_key(&oid));

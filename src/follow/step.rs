@@ -23,6 +23,24 @@ pub enum Void {
 
 // === impl Void ===
 
+impl Void {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::Reset, Self::Recovery, Self::Filenode, Self::Counter, Self::Live, Self::Contradiction];
+
+    /// The name in labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Recovery => "recovery",
+            Self::Filenode => "filenode",
+            Self::Counter => "counter",
+            Self::Live => "live",
+            Self::Contradiction => "contradiction",
+        }
+    }
+}
+
 impl fmt::Display for Void {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
