@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Begun, Board, Error, Event, Pending, Publication, REQUEST_RETENTION, State, TriggerRequest, Triggered, Written,
+    followed,
     message::{decode_pending, decode_resign},
     record::{decode_collection, decode_snapshot, encode_collection, encode_snapshot, parse},
     subscription::Subscription,
@@ -18,6 +19,7 @@ use crate::{
     claim::Grant,
     collection::Collection,
     config::RedisConfig,
+    follow,
     query::QueryName,
     redis_link::{self, Keys, RedisLink},
 };
@@ -29,9 +31,10 @@ pub struct RedisBoard {
     subscription: Subscription,
 }
 
-/// The five operations.
+/// The six operations.
 struct Scripts {
     load: Script,
+    followed: Script,
     publish: Script,
     trigger: Script,
     begin: Script,
@@ -91,8 +94,13 @@ impl Board for RedisBoard {
         })
     }
 
+    async fn followed(&self) -> Result<Option<follow::State>, Error> {
+        let record: Vec<u8> = self.run(&self.scripts.followed, &[]).await?;
+        (!record.is_empty()).then(|| followed::decode(&record)).transpose()
+    }
+
     async fn publish(&self, grant: &Grant, publication: Publication) -> Result<Written, Error> {
-        let Publication { snapshot, collections, forget } = publication;
+        let Publication { snapshot, followed, collections, forget } = publication;
         let mut args = grant_args(grant);
         match &snapshot {
             Some(snapshot) => {
@@ -101,6 +109,7 @@ impl Board for RedisBoard {
             }
             None => args.extend([Vec::new(), Vec::new()]),
         }
+        args.push(followed.as_ref().map(followed::encode).unwrap_or_default());
         args.push(collections.len().to_string().into_bytes());
         for collection in &collections {
             args.extend([collection.id.to_string().into_bytes(), encode_collection(collection)]);
@@ -158,6 +167,7 @@ impl Scripts {
         let script = |body: &str| redis_link::script(&[include_str!("pending.lua"), body].concat());
         Self {
             load: script(include_str!("load.lua")),
+            followed: script(include_str!("followed.lua")),
             publish: script(include_str!("publish.lua")),
             trigger: script(include_str!("trigger.lua")),
             begin: script(include_str!("begin.lua")),
