@@ -44,6 +44,7 @@ use crate::{
         Exporter, build,
         collector::CollectorMetrics,
         estimate::{self, EstimateMetrics},
+        follow::FollowMetrics,
         lease::LeaseMetrics,
         query::QueryMetrics,
         reload::{self, ReloadMetrics},
@@ -211,6 +212,7 @@ async fn run(
         metrics: collector::Metrics {
             collector: collector_metrics.clone(),
             query: query_metrics,
+            follow: FollowMetrics::new(&meter, &rows_source),
             lease: lease_metrics,
         },
         config: config.collection.clone(),

@@ -136,8 +136,12 @@ pub const QUERY_KEYS: &[QueryKey] = &[
     key("table", Kind::Text, "instead of `sql`: all rows of this table"),
     key("interval", Kind::Duration(100), "default: database.metrics.interval"),
     key("timeout", Kind::Duration(100), "default: collection.timeout"),
-    key("method", Kind::Text, "`exact`, or `auto` for a table"),
-    key("cap", Kind::Text, "not available yet"),
+    key(
+        "method",
+        Kind::Choice(&["exact", "exactcapped", "followed", "estimated", "auto"]),
+        "how the rows of a table are counted, default: auto; of `sql` only `exact`",
+    ),
+    key("cap", Kind::Int(1, i64::MAX), "with `method: exactcapped`: rows that are counted at most"),
     key("enabled", Kind::Bool, "default: true; of a built-in: what `catalog` says"),
 ];
 

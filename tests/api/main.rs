@@ -13,6 +13,7 @@ mod counts;
 mod demo;
 mod failures;
 mod fleet;
+mod followed;
 mod foreign_clients;
 mod layers;
 mod leadership;

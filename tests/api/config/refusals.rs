@@ -268,14 +268,23 @@ fn each_wrong_value_is_refused_by_its_path_and_place() {
              rowcount.yaml:1)",
         ),
         (
-            "queries: {tags: {method: followed}}",
-            "queries.tags.method: followed is not available yet; use exact or auto (file rowcount.yaml:1)",
+            "queries: {tags: {method: guess}}",
+            "queries.tags.method: \"guess\" is not one of exact, exactcapped, followed, estimated, auto (file \
+             rowcount.yaml:1)",
         ),
         (
-            "queries: {tags: {method: guess}}",
-            "queries.tags.method: \"guess\" is not one of exact, auto (file rowcount.yaml:1)",
+            "queries: {mine: {sql: SELECT 1, method: followed}}",
+            "queries.mine.method: only all rows of a table can be counted like that; use exact (file rowcount.yaml:1)",
         ),
-        ("queries: {tags: {cap: 5}}", "queries.tags.cap: not available yet; leave it out (file rowcount.yaml:1)"),
+        (
+            "queries: {tags: {cap: 5}}",
+            "queries.tags.cap: means something with method: exactcapped only (file rowcount.yaml:1)",
+        ),
+        (
+            "queries: {tags: {method: exactcapped, cap: 0}}",
+            "queries.tags.cap: \"0\" is not a whole number from 1 to 9223372036854775807 (file rowcount.yaml:1)",
+        ),
+        ("queries: {tags: {method: exactcapped}}", "queries.tags.cap: must say how many rows are counted at most"),
         (
             "queries: {tags: {interval: 5}}",
             "queries.tags.interval: 5 has no unit; write 5s for seconds, or use ms, m or h (file rowcount.yaml:1)",
