@@ -30,7 +30,7 @@ mod origin;
 mod problems;
 mod queries;
 mod records;
-mod redis;
+mod redis_cache;
 mod registry;
 mod schema;
 mod secret;

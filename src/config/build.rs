@@ -12,7 +12,7 @@ use super::{
     layers::Layers,
     problems::Problem,
     queries::{self, Defaults},
-    redis,
+    redis_cache,
     settings::Settings,
     surface::{self, Surface},
 };
@@ -68,7 +68,7 @@ pub fn build(settings: &Settings, layers: &mut Layers) -> (Config, Credentials) 
             connect_timeout: settings.duration("database.connecttimeout"),
             connections: settings.number("database.connections"),
         },
-        redis: redis::build(settings, problems, warnings),
+        redis: redis_cache::build(settings, problems, warnings),
         collection: CollectionConfig {
             interval: defaults.interval,
             trigger_interval: settings.duration("collection.triggerinterval"),

@@ -83,6 +83,7 @@ async fn works(fleet: &Fleet) {
     let (mut holder, standby) = (standby, fleet.instance("carol").await);
     eventually("the new one knows who holds", async || (held_by(&standby.lease().await)? == holder.id).then_some(()))
         .await;
+    standby.logged("Subscribed to the board's events").await;
     triggers(&standby).await;
     let released = r#"rowcount_lease_wakeups_total{source="released"}"#;
     assert_eq!(sample(&standby.metrics().await, released), Some(0.0));

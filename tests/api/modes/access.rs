@@ -5,7 +5,7 @@ use rowcount::demo::redis::RedisServer;
 use super::{
     checked, fleet,
     nodes::{self, Cluster},
-    pair,
+    pair, polled,
     sentinels::{self, NAME, SentinelSet},
     works,
 };
@@ -136,8 +136,12 @@ async fn nodes_of_a_cluster_are_spoken_to_over_tls_as_a_user_by_their_names() {
     let mut fleet = fleet(cluster.addr()).await;
     tls.set(&mut fleet);
     let owner = cluster.owner(None).await;
-    let (line, failed) = checked(&fleet, &[]).await;
-    assert!(!failed && line.contains(&format!("localhost:{}, which has", cluster.port(owner))), "{line}");
+    // Names travel between the nodes by gossip: until one has come, a node is known by its address.
+    polled("the owner is known by its name", async || {
+        let (line, failed) = checked(&fleet, &[]).await;
+        (!failed && line.contains(&format!("localhost:{}, which has", cluster.port(owner)))).then_some(())
+    })
+    .await;
     let (line, failed) = checked(&fleet, &[("ROWCOUNT_REDIS_CACHE_PASSWORD", "wrong")]).await;
     assert!(failed && line.contains("authentication failed"), "{line}");
     works(&fleet).await;
