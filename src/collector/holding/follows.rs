@@ -10,6 +10,7 @@ use crate::{
     counting::Run,
     failure::Failure,
     follow::{Note, Support, Void},
+    query::{Method, QueryName},
 };
 
 use super::{Done, Holding, Leaf, Statistics};
@@ -116,10 +117,15 @@ impl Holding<'_> {
 
     /// A table that cannot be followed is counted, and one that can be again is not.
     fn learn_refusals(&mut self) {
-        let following = &self.following;
+        let (following, counts, now) = (&self.following, &self.counts, self.now());
+        // An estimate is a stop-gap until the table is followed: it must not stand in for a count until the next one.
+        let is_guess = |name: &QueryName| counts.get(name).is_some_and(|count| count.method == Method::Estimated);
         for (table, is_refused) in self.plan.learn_refusals(|table| following.refusal(table).is_some()) {
             match following.refusal(&table).filter(|_| is_refused) {
-                Some(reason) => info!(table, reason, "The table is not followed"),
+                Some(reason) => {
+                    info!(table, reason, "The table is not followed");
+                    self.plan.count_at_once(&table, now, is_guess);
+                }
                 None => debug!(table, "The table is followed"),
             }
         }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::Plan;
-use crate::query::{Method, Query, QueryName, Source};
+use crate::{
+    clock::BootTime,
+    query::{Method, Query, QueryName, Source},
+};
 
 impl Plan {
     /// The run in progress of `name` found its table to have `rows`. Returns whether it is to wait for the follower.
@@ -42,6 +45,15 @@ impl Plan {
             }
         }
         tables
+    }
+
+    /// Makes the queries of `table` due at once, where `is_guess` says that nothing better than an estimate is known.
+    pub fn count_at_once(&mut self, table: &str, now: BootTime, is_guess: impl Fn(&QueryName) -> bool) {
+        for (name, entry) in &mut self.entries {
+            if entry.query.table() == Some(table) && is_guess(name) {
+                entry.due = entry.due.min(now);
+            }
+        }
     }
 
     /// Learns which tables cannot be followed; returns those of which that is news, and whether they cannot.
