@@ -44,6 +44,7 @@ use crate::{
         Exporter, build,
         collector::CollectorMetrics,
         estimate::{self, EstimateMetrics},
+        follow::FollowMetrics,
         lease::LeaseMetrics,
         query::QueryMetrics,
         reload::{self, ReloadMetrics},
@@ -53,7 +54,7 @@ use crate::{
     observer::{Observer, Turn},
     ops::{self, OpsState, history::History, status::Status},
     prometheus::Prometheus,
-    redis_link::Keys,
+    redis_link::Route,
     reload::Reloader,
     shutdown, telemetry,
 };
@@ -211,6 +212,7 @@ async fn run(
         metrics: collector::Metrics {
             collector: collector_metrics.clone(),
             query: query_metrics,
+            follow: FollowMetrics::new(&meter, &rows_source),
             lease: lease_metrics,
         },
         config: config.collection.clone(),
@@ -345,9 +347,10 @@ fn store(config: &Config, clock: Arc<dyn Clock>) -> Store {
         let lease = Arc::new(MemoryBackend::new(memory, &config.lease));
         return Store { board, lease, events, subscription: None };
     };
-    let board = RedisBoard::new(redis.clone(), &config.cluster);
+    let route = Route::new(redis.clone(), &config.cluster);
+    let board = RedisBoard::new(&route);
     Store {
-        lease: Arc::new(RedisBackend::new(redis, &Keys::new(&config.cluster, redis.db), &config.lease)),
+        lease: Arc::new(RedisBackend::new(&route, &config.lease)),
         events: board.event_sender(),
         board: board.clone(),
         subscription: Some(board),

@@ -7,6 +7,7 @@ pub mod claim;
 pub mod clock;
 pub mod collection;
 pub mod failure;
+pub mod follow;
 pub mod history;
 pub mod lease_protocol;
 pub mod query;

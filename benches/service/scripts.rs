@@ -9,12 +9,12 @@ use rowcount::{
     board::{Board, Publication, redis::RedisBoard},
     claim::Grant,
     collection::CollectionId,
-    config::{Acquire as Mode, FirstStart, LeaseConfig, RedisConfig},
+    config::{Acquire as Mode, FirstStart, LeaseConfig, RedisAddr, RedisConfig, RedisServers},
     demo::redis::RedisServer,
     lease::{Backend, redis::RedisBackend},
     lease_protocol::{Acquire, Command, Renew, Reply},
     query::{Method, QueryName},
-    redis_link::Keys,
+    redis_link::Route,
     snapshot::{Count, Snapshot},
 };
 
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub async fn measure(mut report: Report) -> Report {
     let redis = RedisServer::start().await.expect("Redis starts");
-    let (config, keys) = (config(redis.port()), Keys::new("bench", 0));
+    let route = Route::new(config(redis.port()), "bench");
     let lease = LeaseConfig {
         enabled: true,
         duration: TTL,
@@ -43,7 +43,7 @@ pub async fn measure(mut report: Report) -> Report {
         acquire: Mode::Standby,
         first_start: FirstStart::Immediate,
     };
-    let backend = RedisBackend::new(&config, &keys, &lease);
+    let backend = RedisBackend::new(&route, &lease);
     let ttl_us = i64::try_from(TTL.as_micros()).expect("a minute");
     let bid = |token: &str| {
         let [token, holder, address] = [token, "alice", "127.0.0.1:50051"].map(str::to_owned);
@@ -69,7 +69,7 @@ pub async fn measure(mut report: Report) -> Report {
         row(&mut report, &redis, what, "≤ 20 us").await;
     }
 
-    let board: Arc<dyn Board> = RedisBoard::new(config, "bench");
+    let board: Arc<dyn Board> = RedisBoard::new(&route);
     let grant = Grant { token: "alice".to_owned(), epoch };
     reset(&redis).await;
     for revision in 1..=i64::try_from(rounds(CALLS)).expect("few") {
@@ -115,8 +115,7 @@ fn snapshot(grant: &Grant, revision: i64) -> Snapshot {
 
 fn config(port: u16) -> RedisConfig {
     RedisConfig {
-        host: "127.0.0.1".to_owned(),
-        port,
+        servers: RedisServers::Single(RedisAddr { host: "127.0.0.1".to_owned(), port }),
         username: None,
         password: None,
         db: 0,

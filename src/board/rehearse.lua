@@ -7,4 +7,5 @@ redis.call('HSCAN', TRIGGERS, '0', 'COUNT', '1')
 redis.call('HDEL', TRIGGERS, 'rehearsal')
 redis.call('HVALS', COLLECTIONS)
 publish('rehearsal:')
+listeners()
 return { 'ACCEPTED' }

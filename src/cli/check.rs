@@ -1,5 +1,5 @@
 //! `rowcount check`: whether the configuration is right, and with `--connect` whether what it names is there, may be
-//! used and how long it takes.
+//! used and what it costs.
 
 use std::{
     fmt,
@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::ensure;
 use clap::builder::styling::{AnsiColor, Style};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     output::{Format, Output},
@@ -19,18 +18,19 @@ use super::{
 use crate::{
     config::{Config, ServeArgs},
     counting::{Counting, ServerInfo},
-    failure::FailureReason,
-    query::Query,
 };
 
+use trial::Trials;
+
 mod redis;
+mod trial;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     #[command(flatten)]
     settings: ServeArgs,
-    /// Also try PostgreSQL, Redis and each query, once
+    /// Also try PostgreSQL, Redis and each query, and tell what it costs
     #[arg(long)]
     connect: bool,
 }
@@ -105,29 +105,30 @@ async fn connect(config: &Config) -> Vec<Checked> {
     }
     // Without a database each query would only say so again, each after its own wait.
     if let Ok(server) = server {
-        for query in &config.collection.queries {
-            checked.push(count(&counting, query, &server.role, config.database.connect_timeout).await);
+        let slack = config.database.connect_timeout;
+        match Trials::new(&counting, server.role, slack).await {
+            Ok(trials) => {
+                if let Some(who) = trials.untracked() {
+                    let text = format!("track_counts is off for {who}: rows that they change are not followed");
+                    checked.push(Checked {
+                        part: "statistics".to_owned(),
+                        took: Duration::ZERO,
+                        outcome: Outcome::Odd(text),
+                    });
+                }
+                for query in &config.collection.queries {
+                    checked.push(trials.run(query).await);
+                }
+            }
+            Err(failure) => checked.push(Checked {
+                part: "statistics".to_owned(),
+                took: Duration::ZERO,
+                outcome: Outcome::Failed(line(&failure)),
+            }),
         }
     }
     counting.close().await;
     checked
-}
-
-/// Runs the query as the service does; `slack` is for a connection that has to be made anew.
-async fn count(counting: &Counting, query: &Query, role: &str, slack: Duration) -> Checked {
-    let began = Instant::now();
-    let run = counting.count(query, query.timeout + slack, &CancellationToken::new()).await;
-    let outcome = match run.outcome {
-        Ok(reading) => Ok(format!("{} rows", text::number(reading.value))),
-        Err(failure) if !query.is_failed_by(failure.reason) => Ok(format!("not counted: {}", failure.message)),
-        Err(failure) => Err(match query.table() {
-            Some(table) if failure.reason == FailureReason::Permission => {
-                format!("{}; run GRANT SELECT ON {table} TO {role}", line(&failure))
-            }
-            _ => line(&failure),
-        }),
-    };
-    Checked::new(query.name.to_string(), began, outcome)
 }
 
 fn describe(server: &ServerInfo) -> String {

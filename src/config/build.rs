@@ -7,11 +7,12 @@ use crate::{catalog::Catalog, credentials::Credentials, lease_protocol::margin};
 
 use super::{
     Acquire, CollectionConfig, Config, DatabaseConfig, DatabaseTarget, FirstStart, GaugeConfig, GrpcConfig, HttpConfig,
-    LeaseConfig, LogConfig, LogFormatter, PrometheusConfig, PrometheusTls, RatesConfig, RedisConfig, RedisTls, SslMode,
-    TracingConfig, address, costs,
+    LeaseConfig, LogConfig, LogFormatter, PrometheusConfig, PrometheusTls, RatesConfig, SslMode, TracingConfig,
+    address, costs,
     layers::Layers,
     problems::Problem,
     queries::{self, Defaults},
+    redis_cache,
     settings::Settings,
     surface::{self, Surface},
 };
@@ -67,7 +68,7 @@ pub fn build(settings: &Settings, layers: &mut Layers) -> (Config, Credentials) 
             connect_timeout: settings.duration("database.connecttimeout"),
             connections: settings.number("database.connections"),
         },
-        redis: redis(settings, warnings),
+        redis: redis_cache::build(settings, problems, warnings),
         collection: CollectionConfig {
             interval: defaults.interval,
             trigger_interval: settings.duration("collection.triggerinterval"),
@@ -162,36 +163,6 @@ fn target(settings: &Settings, needed: bool, problems: &mut Vec<Problem>) -> Dat
         sslkey: settings.file(key),
         sslrootcert: settings.file("database.sslrootcert"),
     }
-}
-
-fn redis(settings: &Settings, warnings: &mut Vec<String>) -> Option<RedisConfig> {
-    let tls = settings.is_on("redis.cache.tls.enabled");
-    let insecure = settings.is_on("redis.cache.tls.insecure");
-    let ca = settings.file("redis.cache.tls.ca");
-    let addr = settings.text("redis.cache.addr");
-    let config = address::remote(addr).ok().map(|(host, port)| RedisConfig {
-        host,
-        port,
-        username: settings.non_empty("redis.cache.username"),
-        password: settings.secret("redis.cache.password"),
-        db: settings.number("redis.cache.db"),
-        dial_timeout: settings.duration("redis.cache.dialtimeout"),
-        read_timeout: settings.duration("redis.cache.readtimeout"),
-        write_timeout: settings.duration("redis.cache.writetimeout"),
-        tls: tls.then_some(RedisTls { insecure, ca: ca.clone() }),
-    });
-    let reason = if !settings.is_on("redis.cache.enabled") {
-        "redis.cache.enabled is false"
-    } else if addr.is_empty() {
-        "no redis.cache.addr"
-    } else {
-        if !tls && (insecure || ca.is_some()) {
-            warnings.push("redis.cache.tls.enabled is false: the rest of redis.cache.tls is ignored".to_owned());
-        }
-        return config;
-    };
-    warnings.push(format!("{reason}: the lease and the board live in memory: one instance only"));
-    None
 }
 
 fn prometheus(

@@ -145,7 +145,7 @@ fn effective(entries: &BTreeMap<String, Entry>, queries: &BTreeMap<String, Query
         Effective { path: path.to_owned(), shown: shown.to_owned(), origin }
     };
     let mut effective = Vec::new();
-    for setting in SETTINGS.iter().filter(|setting| setting.available) {
+    for setting in SETTINGS {
         effective.push(line(setting.path, setting.kind.is_secret(), setting.default));
         let file = format!("{}file", setting.path);
         if setting.kind.is_secret() && entries.contains_key(&file) {

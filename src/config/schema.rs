@@ -12,8 +12,6 @@ pub struct Setting {
     pub kind: Kind,
     /// What holds when nobody says otherwise.
     pub default: &'static str,
-    /// Whether anything but the default can be given.
-    pub available: bool,
     /// What it is, for people.
     pub about: &'static str,
 }
@@ -80,17 +78,23 @@ pub const SETTINGS: &[Setting] = &[
     on("database.metrics.interval", Kind::Duration(100), "10s", "how often a query is counted"),
     on("database.metrics.leaseduration", Kind::Duration(200), "30s", "life of the lease; longer than the interval"),
     on("redis.cache.enabled", Kind::Bool, "true", "false: as without an address"),
-    on("redis.cache.addr", Kind::Remote, "", "host:port; empty: lease and board in memory, one instance only"),
-    off("redis.cache.mainname", Kind::Text, "", "name of the main server, for Sentinel"),
+    on(
+        "redis.cache.addr",
+        Kind::Remotes,
+        "",
+        "host:port; several: with mainname Sentinels, without it nodes of a Cluster; empty: lease and board in memory, \
+         one instance only",
+    ),
+    on("redis.cache.mainname", Kind::Text, "", "what the Sentinels call the master"),
     on("redis.cache.username", Kind::Text, "", "ACL user"),
     on("redis.cache.password", Kind::Secret, "", "its password"),
-    off("redis.cache.sentinelusername", Kind::Text, "", "ACL user of the Sentinels"),
-    off("redis.cache.sentinelpassword", Kind::Secret, "", "its password"),
-    on("redis.cache.db", Kind::Int(0, 65535), "0", "number of the database"),
+    on("redis.cache.sentinelusername", Kind::Text, "", "ACL user of the Sentinels"),
+    on("redis.cache.sentinelpassword", Kind::Secret, "", "its password"),
+    on("redis.cache.db", Kind::Int(0, 65535), "0", "number of the database; a Cluster has 0 only"),
     on("redis.cache.dialtimeout", Kind::Duration(10), "5s", "for connecting"),
     on("redis.cache.readtimeout", Kind::Duration(10), "5s", "for an answer"),
     on("redis.cache.writetimeout", Kind::Duration(10), "5s", "for sending"),
-    on("redis.cache.tls.enabled", Kind::Bool, "false", "TLS towards Redis"),
+    on("redis.cache.tls.enabled", Kind::Bool, "false", "TLS towards Redis, and towards Sentinels"),
     on("redis.cache.tls.insecure", Kind::Bool, "false", "accept any certificate"),
     on("redis.cache.tls.ca", Kind::Text, "", "authorities, a PEM file; empty: the system's"),
     on("lease.acquire", Kind::Choice(&["standby", "once"]), "standby", "`once`: a single attempt"),
@@ -132,8 +136,12 @@ pub const QUERY_KEYS: &[QueryKey] = &[
     key("table", Kind::Text, "instead of `sql`: all rows of this table"),
     key("interval", Kind::Duration(100), "default: database.metrics.interval"),
     key("timeout", Kind::Duration(100), "default: collection.timeout"),
-    key("method", Kind::Text, "`exact`, or `auto` for a table"),
-    key("cap", Kind::Text, "not available yet"),
+    key(
+        "method",
+        Kind::Choice(&["exact", "exactcapped", "followed", "estimated", "auto"]),
+        "how the rows of a table are counted, default: auto; of `sql` only `exact`",
+    ),
+    key("cap", Kind::Int(1, i64::MAX), "with `method: exactcapped`: rows that are counted at most"),
     key("enabled", Kind::Bool, "default: true; of a built-in: what `catalog` says"),
 ];
 
@@ -157,11 +165,7 @@ pub const TOKEN_KEYS: &[QueryKey] = &[
 ];
 
 const fn on(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Setting {
-    Setting { path, kind, default, available: true, about }
-}
-
-const fn off(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Setting {
-    Setting { path, kind, default, available: false, about }
+    Setting { path, kind, default, about }
 }
 
 const fn key(key: &'static str, kind: Kind, about: &'static str) -> QueryKey {

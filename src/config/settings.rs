@@ -108,15 +108,9 @@ impl Settings {
     }
 
     fn problem(&self, setting: &'static Setting) -> Option<Problem> {
-        let Setting { path, kind, default, available, about: _ } = *setting;
+        let Setting { path, kind, .. } = *setting;
         let file = format!("{path}file");
         let both = if kind.is_secret() { self.set(&[path, &file]) } else { Vec::new() };
-        if !available {
-            let path =
-                [path, &file].into_iter().find(|path| self.given.get(*path).is_some_and(|e| e.text != default))?;
-            let message = "not available yet; leave it out";
-            return Some(Problem::at(path, message, self.origin(path)));
-        }
         if let [inline, file] = &both[..] {
             return Some(Problem::of(path, format!("give {inline} or {file}, not both")));
         }

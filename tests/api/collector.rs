@@ -20,9 +20,13 @@ use rowcount::{
     collector::{Collector, Metrics, gate::PublishGate},
     config::{Acquire, CollectionConfig, DatabaseConfig, DatabaseTarget, FirstStart, LeaseConfig, Secret},
     counting::Counting,
+    follow,
     lease::{self, BoardHints, LeaseHandle, MemoryBackend, Setup},
     memory_store::MemoryStore,
-    metrics::{Exporter, collector::CollectorMetrics, lease::LeaseMetrics, query::QueryMetrics},
+    metrics::{
+        Exporter, collector::CollectorMetrics, follow::FollowMetrics, lease::LeaseMetrics, query::QueryMetrics,
+        rows::RowsSource,
+    },
     query::{Method, Query, Source},
 };
 use tokio::sync::broadcast;
@@ -50,6 +54,10 @@ struct FaultyBoard {
 impl Board for FaultyBoard {
     async fn load(&self) -> Result<State, Error> {
         self.inner.load().await
+    }
+
+    async fn followed(&self) -> Result<Option<follow::State>, Error> {
+        self.inner.followed().await
     }
 
     async fn publish(&self, grant: &Grant, publication: Publication) -> Result<Written, Error> {
@@ -135,11 +143,13 @@ impl Stage {
             description: String::new(),
             source: Source::Table("t".to_owned()),
             method: Method::Exact,
+            cap: None,
             interval: hour,
             timeout: hour,
             builtin: false,
         };
         let meter = Exporter::new().unwrap().meter();
+        let rows: RowsSource = Arc::new(|| None);
         let nowhere = "postgres://nobody@127.0.0.1:1/none".to_owned();
         let database = DatabaseConfig {
             target: DatabaseTarget::Url(Secret::Inline(nowhere)),
@@ -159,6 +169,7 @@ impl Stage {
             metrics: Metrics {
                 collector: Arc::new(CollectorMetrics::new(&meter)),
                 query: QueryMetrics::new(&meter, [&query.name]),
+                follow: FollowMetrics::new(&meter, &rows),
                 lease: LeaseMetrics::new(&meter),
             },
             config: CollectionConfig {

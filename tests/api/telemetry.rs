@@ -23,10 +23,12 @@ use rowcount::{
     config::{LogConfig, LogFormatter, TracingConfig},
     credentials::Port,
     failure::FailureReason,
+    follow::Void,
     metrics::{
         Exporter, build,
         collector::CollectorMetrics,
         estimate::{self, EstimateMetrics, Shown},
+        follow::FollowMetrics,
         lease::{AcquireResult, LeaseMetrics, RenewalResult, Transition},
         query::QueryMetrics,
         reload::{self, ReloadMetrics},
@@ -212,15 +214,26 @@ fn holder() -> Exporter {
     rpc.observe(&"rowcount.v1.RowCountService/GetRowCounts".into(), Code::Ok, Duration::from_micros(300));
     rpc.observe(&"rowcount.v1.RowCountService/GetRowCounts".into(), Code::NotFound, Duration::from_micros(300));
 
+    let blobs_count = Count {
+        complete_until_time: Some(SystemTime::now()),
+        anchor_time: Some(SystemTime::now()),
+        ..count(Method::Followed, 9_000_000_000)
+    };
     let snapshot = Arc::new(Snapshot {
         epoch: 1,
         token: "token".to_owned(),
         revision: 1,
         publish_time: SystemTime::now(),
         last_collection: None,
-        counts: [(blobs, count(Method::Followed, 9_000_000_000)), (tags, count(Method::Exact, 184))].into(),
+        counts: [(blobs, blobs_count), (tags, count(Method::Exact, 184))].into(),
     });
-    rows::export(&meter, &(Arc::new(move || Some(snapshot.clone())) as RowsSource));
+    let source: RowsSource = Arc::new(move || Some(snapshot.clone()));
+    rows::export(&meter, &source);
+    let follow = FollowMetrics::new(&meter, &source);
+    follow.read(Duration::from_millis(2));
+    follow.anchored(true);
+    follow.voided(Void::Filenode, 3);
+    follow.restless(Some(1));
 
     let estimates = EstimateMetrics::new(&meter);
     estimates.made();

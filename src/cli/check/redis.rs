@@ -12,7 +12,7 @@ use crate::{
         survey::{Finding, Server},
     },
     lease_protocol::Command,
-    redis_link::Keys,
+    redis_link::Route,
 };
 
 /// The longest that one question may take; connecting is part of the first.
@@ -20,8 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tries what lies behind `redis.cache`, and tells what of it may break a promise of the lease.
 pub async fn check(config: &Config, redis: &RedisConfig) -> Vec<Checked> {
-    let board = RedisBoard::new(redis.clone(), &config.cluster);
-    let lease = RedisBackend::new(redis, &Keys::new(&config.cluster, redis.db), &config.lease);
+    let route = Route::new(redis.clone(), &config.cluster);
+    let board = RedisBoard::new(&route);
+    let lease = RedisBackend::new(&route, &config.lease);
 
     let began = Instant::now();
     let commands = async {
@@ -30,7 +31,7 @@ pub async fn check(config: &Config, redis: &RedisConfig) -> Vec<Checked> {
         board.load().await.map_err(|error| line(&error))?;
         board.rehearse().await.map_err(|error| line(&error))?;
         let server = server.map_err(|error| line(&error))?.as_ref().map(Server::to_string).unwrap_or_default();
-        Ok(format!("{server} at {}:{}", redis.host, redis.port))
+        Ok(format!("{server} at {}", route.describe().unwrap_or_default()))
     };
     let mut checked = vec![Checked::new("redis", began, commands.await)];
     if matches!(checked[0].outcome, Outcome::Failed(_)) {

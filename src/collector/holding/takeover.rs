@@ -10,8 +10,8 @@ use crate::{
     board,
     claim::Grant,
     clock::BootTime,
-    collection::{Collection, CollectionState},
-    collector::{Collector, outbox::Outbox, plan::Plan, report::Report, spans::Spans},
+    collection::{Collection, CollectionState, Trigger},
+    collector::{Collector, following::Following, outbox::Outbox, plan::Plan, report::Report, spans::Spans},
     failure::{Failure, FailureReason},
     snapshot::{Count, Snapshot},
 };
@@ -43,8 +43,13 @@ impl<'a> Holding<'a> {
                 return None;
             }
         };
+        let followed = collector.board.followed().await.unwrap_or_else(|error| {
+            warn!(%error, "Cannot read what was followed, counting it anew");
+            None
+        });
         let now = collector.clock.now();
         let mut holding = Self {
+            following: Following::new(followed, now),
             plan: Plan::new(&collector.config.queries, collector.connections, now),
             collector,
             grant,
@@ -60,6 +65,7 @@ impl<'a> Holding<'a> {
             // Seen here even where the news of it were lost.
             unanswered: state.pending,
             cancel_runs: CancellationToken::new(),
+            next_trigger: Trigger::Leadership,
             next_request: now,
             board_fails: false,
             failed_in_a_row: 0,
@@ -76,6 +82,7 @@ impl<'a> Holding<'a> {
                 holding.outbox.collection(Collection { state, end_time, failure: Some(lost), ..collection }, now);
             }
         }
+        collector.metrics.follow.restless(None);
         // At once under our own epoch: a hand-over leaves no gap that a scrape sees.
         holding.outbox.write_at(now);
         Some(holding)
@@ -89,8 +96,10 @@ impl<'a> Holding<'a> {
         });
         for query in &self.collector.config.queries {
             let count = earlier.remove(&query.name);
-            if let Some((value, age)) = count.as_ref().and_then(|c| Some((c.value?, c.age(SystemTime::now())?))) {
-                self.plan.carry_over(&query.name, value, age, now);
+            if let Some(count) = &count
+                && let Some((value, age)) = count.value.zip(count.age(SystemTime::now()))
+            {
+                self.plan.carry_over(&query.name, value, count.method, age, now);
             }
             let interval = self.plan.interval(&query.name).unwrap_or(query.interval);
             let stale_after = self.stale_after(interval);

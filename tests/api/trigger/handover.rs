@@ -12,6 +12,7 @@ use rowcount::{
     board::{Board, Event, redis::RedisBoard},
     collection::{Collection, CollectionState},
     proto::v1::{self, collection::State},
+    redis_link::Route,
 };
 use rustix::process::Signal;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -35,7 +36,7 @@ struct History {
 
 impl History {
     async fn of(fleet: &Fleet) -> Self {
-        let board = RedisBoard::new(config(fleet.redis.port()), "default");
+        let board = RedisBoard::new(&Route::new(config(fleet.redis.port()), "default"));
         let stop = CancellationToken::new();
         let mut events = board.events();
         tokio::spawn(board.run_subscription(stop.clone()));
