@@ -1,9 +1,8 @@
 //! The gRPC edge: RowCountService, RateService, health and reflection on one port. Domain values become messages here and nowhere
 //! else but in cli/.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::RoutesBuilder, transport::Server};
 
@@ -25,6 +24,7 @@ use rate_service::RateService;
 use row_count_service::Service;
 
 pub mod collections;
+mod connection;
 mod convert;
 pub mod counts;
 mod guard;
@@ -92,10 +92,6 @@ pub async fn serve(
             .add_service(builder().build_v1().expect("the descriptors are compiled in, and a test lists them"))
             .add_service(builder().build_v1alpha().expect("the descriptors are compiled in, and a test lists them"));
     }
-    let clients = stream::unfold(incoming, async |mut incoming| {
-        let client = incoming.accept().await;
-        Some((Ok::<_, Infallible>(client), incoming))
-    });
     Server::builder()
         // Around the guard, so that a call that is denied is counted too.
         .layer(calls)
@@ -104,7 +100,8 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .max_connection_age(CONNECTION_AGE)
+        // No max_connection_age_grace: with it tonic does not ask for the end first. `connection` has that bound.
         .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(clients, drain.cancelled_owned())
+        .serve_with_incoming_shutdown(connection::bounded(incoming, connection::LIMITS), drain.cancelled_owned())
         .await
 }

@@ -27,11 +27,11 @@ use tracing::debug;
 use crate::credentials::{Credentials, Name, Port, names};
 
 /// A handshake takes a few round trips.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Handshakes at a time. More clients wait in the kernel's queue until one is done, which is after
 /// `HANDSHAKE_TIMEOUT` at the latest.
-const MAX_HANDSHAKES: usize = 256;
+const MAX_HANDSHAKES: usize = 128;
 
 /// The clients of one port.
 pub struct Incoming {

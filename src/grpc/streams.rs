@@ -23,7 +23,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// A stream ends by itself after this long, so that its client spreads too. Longer than the connection's age: by then
 /// calling again makes a new connection.
-const MAX_AGE: Duration = CONNECTION_AGE.saturating_add(Duration::from_secs(60));
+pub const MAX_AGE: Duration = CONNECTION_AGE.saturating_add(Duration::from_secs(60));
 
 /// What tonic is given.
 pub type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

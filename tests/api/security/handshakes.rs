@@ -5,7 +5,7 @@ use std::time::Instant;
 use rowcount::proto::v1;
 use rustls::version::{TLS12, TLS13};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -42,6 +42,48 @@ async fn clients_that_begin_no_handshake_hold_up_nobody_and_are_let_go() {
         let end = tokio::time::timeout(PATIENCE, stream.read(&mut [0])).await.expect("it is closed");
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     }
+}
+
+/// Waits until the other side has closed them all.
+async fn closed(silent: Vec<impl AsyncRead + Unpin>) {
+    for mut stream in silent {
+        let end = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+        let _ = end.expect("it is closed");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_begin_no_http2_hold_up_nobody_and_are_let_go() {
+    let secured = Secured::start().await;
+    let plain = secured.fleet.instance("plain").await;
+    let mut silent = Vec::new();
+    for said in [&b""[..], b"PRI * HTTP/2.0\r\n"] {
+        for _ in 0..SILENT {
+            let mut stream = TcpStream::connect(&plain.grpc).await.unwrap();
+            stream.write_all(said).await.unwrap();
+            silent.push(stream);
+        }
+    }
+    plain.counts().await;
+    closed(silent).await;
+    plain.counts().await;
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_after_their_handshake_are_let_go_too() {
+    let secured = Secured::start().await;
+    let instance = secured.instance(secured.tls()).await;
+    let mut client = secured.client(&instance, Caller::default());
+    client.list_queries(v1::ListQueriesRequest {}).await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        silent.push(secured.connect(&instance.grpc, None, &[&TLS13], b"h2").await.unwrap());
+    }
+    let mut other = secured.client(&instance, Caller::default());
+    other.list_queries(v1::ListQueriesRequest {}).await.unwrap();
+    closed(silent).await;
+    // Who has said something stays.
+    client.list_queries(v1::ListQueriesRequest {}).await.unwrap();
 }
 
 #[tokio::test]
