@@ -63,8 +63,9 @@ impl Kind {
     pub fn check(self, text: &str) -> Result<(), String> {
         let fail = |message: String| Err(message);
         match self {
-            Self::Text | Self::Secret | Self::List | Self::Records => Ok(()),
-            Self::Remotes
+            Self::Text | Self::Secret | Self::Records => Ok(()),
+            Self::List
+            | Self::Remotes
             | Self::InstanceId
             | Self::DatabaseHost
             | Self::DatabaseUrl
@@ -74,6 +75,9 @@ impl Kind {
             {
                 Ok(())
             }
+            // It would be a list without the item, which may ask for less than was meant.
+            Self::List if text.split(',').all(|item| !item.trim().is_empty()) => Ok(()),
+            Self::List => fail(format!("{text:?} has a blank item")),
             Self::Bool if text == "true" || text == "false" => Ok(()),
             Self::Bool => fail(format!("{text:?} is neither true nor false")),
             Self::Int(min, max) => match text.parse() {

@@ -126,6 +126,8 @@ impl Layers {
             Value::Null => return None,
             Value::Scalar(text) => return Some(Entry { text, origin }),
             Value::List(items) if items.is_empty() => return None,
+            // One blank item, joined, would be no item.
+            Value::List(items) if kind.takes_list() && items.iter().any(is_blank) => "has a blank item",
             Value::List(items) if kind.takes_list() => match joined(items) {
                 Some(text) => return Some(Entry { text, origin }),
                 None => "want a list of single values",
@@ -235,6 +237,10 @@ fn query_variable(variable: &str) -> Option<(String, &'static str)> {
     let (name, key) = variable.strip_prefix("ROWCOUNT_QUERIES_")?.rsplit_once('_')?;
     let known = QUERY_KEYS.iter().find(|known| known.key.to_uppercase() == key)?;
     Some((name.to_lowercase(), known.key))
+}
+
+fn is_blank(item: &Node) -> bool {
+    matches!(&item.value, Value::Scalar(text) if text.trim().is_empty())
 }
 
 fn joined(items: Vec<Node>) -> Option<String> {

@@ -86,6 +86,33 @@ fn what_does_not_go_together_is_refused() {
     assert!(loaded.warnings.contains(&"no http.tls.certificate: http.tls.minimumtls is ignored".to_owned()));
 }
 
+/// A list without its blank items would ask for less than was meant, down to nothing.
+#[test]
+fn a_list_with_a_blank_item_is_refused() {
+    let files = files();
+    for (list, shown) in [
+        ("['']", ""),
+        ("['', '']", ""),
+        ("[DIR/ca.pem, ' ']", ""),
+        ("','", "\",\" "),
+        ("' '", "\" \" "),
+        ("'DIR/ca.pem,'", "\"DIR/ca.pem,\" "),
+    ] {
+        for key in ["clientcas", "allowednames"] {
+            let text = format!("grpc: {{tls: {{certificate: DIR/server.pem, key: DIR/server.key, {key}: {list}}}}}");
+            let want = format!("grpc.tls.{key}: {shown}has a blank item (file rowcount.yaml:1)");
+            assert_eq!(Given::refused_with(&files, &text), [want], "{text}");
+        }
+    }
+    let variable = ("ROWCOUNT_HTTP_TLS_CLIENTCAS", ",");
+    let want = "http.tls.clientcas: \",\" has a blank item (environment ROWCOUNT_HTTP_TLS_CLIENTCAS)";
+    assert_eq!(Given::minimum().env(&[variable]).refused(), [want]);
+    let loaded = Given::minimum().file("grpc: {tls: {clientcas: [], allowednames: ''}}").env(&[(variable.0, "")]);
+    assert!(loaded.loaded().credentials.tls(Port::Grpc).is_none());
+    let want = "redis.cache.addr: has a blank item (file rowcount.yaml:1)";
+    assert_eq!(Given::minimum().file("redis: {cache: {addr: ['']}}").refused(), [want]);
+}
+
 #[test]
 fn every_file_that_cannot_be_used_is_named_with_its_setting_in_one_list() {
     let files = files();
