@@ -237,6 +237,16 @@ async fn without_a_token_the_page_shows_nothing_and_asks_for_one() {
     .await;
     assert!(text.contains("registry_database_rows{query_name=\"t\"} 3"), "{text}");
 
+    // Another token from now on, and nothing stays of what this one showed.
+    const OTHER: &str = "0f7a13c6a1f0d0b7e94f38a4d2e5b96c";
+    fs::write(&file, OTHER).unwrap();
+    let page = shows(&browser, "it asks for the other", |page| page["asksForToken"] == true).await;
+    assert_eq!((&page["isShown"], &page["counts"]), (&false.into(), &json!({})));
+    assert_eq!(browser.run("return sessionStorage.length").await, 0);
+    browser.type_text(OTHER).await;
+    browser.run(enter).await;
+    shows(&browser, "it shows the status to the other", |page| page["isShown"] == true).await;
+
     browser.run("document.getElementById('forget').click()").await;
     let page = shows(&browser, "it asks again", |page| page["asksForToken"] == true).await;
     assert_eq!((&page["isShown"], &page["counts"]), (&false.into(), &json!({})));

@@ -75,7 +75,8 @@ function noTrouble() {
 function askForToken(status) {
   const was = token;
   if (status === 401) remember(null);
-  show(el("status"), false);
+  // Nothing of what it showed stays; the page that is loaded then asks.
+  if (!el("status").hidden) return location.reload();
   show(el("login"), true);
   const refused = status === 403 ? "This token may not read the status." : "The token was refused.";
   put(el("login-why"), was === null ? "This instance shows its status to those who have one." : refused);
