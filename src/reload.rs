@@ -56,7 +56,9 @@ impl Reloader {
                 Some(()) = self.hangup.recv() => true,
                 _ = look.tick(), if !self.sources.is_empty() => false,
             };
-            if let Some(contents) = self.look(is_asked).await {
+            if self.sources.is_empty() {
+                info!("No certificate, key or token is configured: nothing to load anew");
+            } else if let Some(contents) = self.look(is_asked).await {
                 self.reload(&contents, &metrics);
             }
         }
