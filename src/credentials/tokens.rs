@@ -1,5 +1,6 @@
-//! Bearer tokens and what they may do. Kept is a MAC of each by a key that this process drew for itself: neither a dump of
-//! the memory nor the time that a comparison takes tells a token.
+//! Bearer tokens and what they may do. What a caller shows is compared by a MAC, with a key that this process drew for
+//! itself: the time that a comparison takes tells no token. The tokens themselves are dropped once they are read, but
+//! nothing wipes the memory where they were.
 
 use std::{collections::HashSet, sync::Arc};
 
