@@ -15,7 +15,7 @@ use crate::{
     query::QueryName,
 };
 
-/// Values of each query that are kept: 20 minutes of an interval of 10 s. At most 3 kB a query.
+/// Values of each query that are kept: 20 minutes of an interval of 10 s. At most 4 kB a query.
 pub const SIZE: usize = 120;
 
 /// What a count was, over a while.
