@@ -246,7 +246,7 @@ impl Answer {
     }
 
     /// A reply that means the same to an instance.
-    fn reply(self) -> Reply {
+    pub fn reply(self) -> Reply {
         match self {
             Self::Granted { epoch, until } => {
                 Reply::Granted { epoch: i64::from(epoch), until_us: i64::from(until), since_us: 0 }

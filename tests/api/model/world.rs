@@ -114,13 +114,13 @@ impl World {
             if request.rests {
             } else if request.answer.is_some() {
                 actions.push(Action::Hear(client));
-            } else if state.may_serve(request.order) {
+            } else if state.may_serve(&self.scope, request.order) {
                 actions.extend(fates.iter().map(|&reply| Action::Serve { client, reply }));
             }
             return;
         }
         if let Some(order) = it.next_order(&self.scope) {
-            if state.may_serve(order) {
+            if state.may_serve(&self.scope, order) {
                 actions.extend(fates.iter().map(|&reply| Action::Ask { client, reply, twice: false }));
                 if left.strays > 0 {
                     actions.extend(fates.iter().map(|&reply| Action::Ask { client, reply, twice: true }));
@@ -205,7 +205,7 @@ impl Model for World {
             self.client_actions(state, client, actions);
         }
         for (place, order) in state.strays.iter().enumerate() {
-            if state.may_serve(*order) && (place == 0 || state.strays[place - 1] != *order) {
+            if state.may_serve(&self.scope, *order) && (place == 0 || state.strays[place - 1] != *order) {
                 actions.push(Action::Stray(place));
             }
         }
@@ -227,9 +227,14 @@ impl Model for World {
 // === impl State ===
 
 impl State {
-    /// Ticks are coarse: that of two grants the later is made at a later moment has to be asked for.
-    fn may_serve(&self, order: Order) -> bool {
-        !(self.granted && matches!(order, Order::Acquire { .. }))
+    /// Ticks are coarse, and a bid takes time: a store whose clock stands still grants the lease once.
+    fn may_serve(&self, scope: &Scope, order: Order) -> bool {
+        if !self.granted || !matches!(order, Order::Acquire { .. }) {
+            return true;
+        }
+        let mut server = self.server;
+        let (reply, standing) = server.serve(scope, order);
+        !is_new_grant(reply, standing.epoch, self.server.lease)
     }
 
     pub fn apply(&mut self, world: &World, action: Action) {
@@ -408,8 +413,7 @@ impl State {
         };
         if let Some(epoch) = claim {
             self.broken.s1 |= self.knows_another(epoch, token, before);
-            let is_new = matches!(answer, Answer::Granted { .. }) && before.is_none_or(|before| before.epoch != epoch);
-            if is_new {
+            if is_new_grant(answer.reply(), i64::from(epoch), before) {
                 self.granted = true;
                 self.broken.s3 |= self.last.is_some_and(|(last, _)| epoch <= last);
                 self.last = self.last.max(Some((epoch, token)));
@@ -445,6 +449,11 @@ impl State {
         let mut known = holders.chain(records).chain(under_way).chain(self.last);
         known.any(|(other_epoch, other)| other_epoch == epoch && other != 0 && other != token)
     }
+}
+
+/// Whether this is no repetition of a grant that was made before.
+fn is_new_grant(reply: Reply, epoch: i64, before: Option<Lease>) -> bool {
+    matches!(reply, Reply::Granted { .. }) && before.is_none_or(|before| i64::from(before.epoch) != epoch)
 }
 
 fn kind(reply: Reply) -> u32 {
