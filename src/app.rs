@@ -11,20 +11,23 @@ use std::{
 };
 
 use anyhow::Context;
+use sd_notify::NotifyState;
 use tokio::{net::TcpListener, sync::broadcast, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    access::Access,
     board::{self, Board, Event, memory::MemoryBoard, mirror, redis::RedisBoard, view::View},
     clock::{Clock, SystemClock},
     collector::{self, Collector, gate::PublishGate},
     config::{Config, Loaded},
     counting::Counting,
+    credentials::Port,
     estimator::Estimator,
     gauge::{Gauge, gate::EstimateGate},
     grpc::{
-        self,
+        self, Door,
         collections::Collections,
         counts::Counts,
         health::Health,
@@ -34,21 +37,25 @@ use crate::{
         row_count_service::Service,
         streams::Streams,
     },
-    lease::{self, Backend, BoardHints, LeaseHandle, MemoryBackend, redis::RedisBackend},
+    incoming::Incoming,
+    lease::{self, Backend, BoardHints, LeaseHandle, MemoryBackend, redis::RedisBackend, survey::Survey},
     memory_store::MemoryStore,
     metrics::{
         Exporter, build,
         collector::CollectorMetrics,
         estimate::{self, EstimateMetrics},
+        follow::FollowMetrics,
         lease::LeaseMetrics,
         query::QueryMetrics,
-        reload, rows,
+        reload::{self, ReloadMetrics},
+        rows,
         rpc::RpcMetrics,
     },
     observer::{Observer, Turn},
-    ops::{self, OpsState},
+    ops::{self, OpsState, history::History, status::Status},
     prometheus::Prometheus,
-    redis_link::Keys,
+    redis_link::Route,
+    reload::Reloader,
     shutdown, telemetry,
 };
 
@@ -94,17 +101,18 @@ struct Store {
 /// Runs the service until a signal.
 pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let settings: Arc<str> = loaded.render().into();
-    let Loaded { config, warnings, colour, .. } = loaded;
+    let Loaded { config, credentials, warnings, colour, .. } = loaded;
     let identity = telemetry::Identity { instance_id: &config.instance_id, cluster: &config.cluster };
     let guard = telemetry::init(&config.log, &config.tracing, identity, colour)?;
     for warning in warnings {
         warn!("{warning}");
     }
     let stop = shutdown::on_signal().context("cannot listen to signals")?;
+    let reloader = Reloader::new(config.sources.clone(), credentials).context("cannot listen to signals")?;
     let grpc = TcpListener::bind(config.grpc.addr).await.with_context(|| bind_failed("grpc.addr", config.grpc.addr))?;
     let http = TcpListener::bind(config.http.addr).await.with_context(|| bind_failed("http.addr", config.http.addr))?;
 
-    let outcome = run(config, settings, grpc, http, stop).await;
+    let outcome = run(config, settings, grpc, http, reloader, stop).await;
     guard.shutdown().await;
     outcome
 }
@@ -118,6 +126,7 @@ async fn run(
     settings: Arc<str>,
     grpc_listener: TcpListener,
     http_listener: TcpListener,
+    reloader: Reloader,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let start_time = SystemTime::now();
@@ -136,7 +145,10 @@ async fn run(
     let exporter = Exporter::new()?;
     let meter = exporter.meter();
     build::export(&meter);
-    reload::loaded(&meter);
+    let credentials = reloader.subscribe();
+    let shown = credentials.clone();
+    reload::export_not_after(&meter, Arc::new(move |port| shown.borrow().tls(port)?.not_after));
+    let reload_metrics = ReloadMetrics::new(&meter);
     let lease_metrics = LeaseMetrics::new(&meter);
     let rpc_metrics = Arc::new(RpcMetrics::new(&meter));
     let collector_metrics = Arc::new(CollectorMetrics::new(&meter));
@@ -155,9 +167,12 @@ async fn run(
 
     // Spawn.
     let mut tasks = Tasks::default();
+    tasks.spawn("reload", ends(reloader.run(reload_metrics, end_rest.clone())));
     if let Some(redis) = subscription {
         tasks.spawn("subscription", ends(redis.run_subscription(end_rest.clone())));
     }
+    let survey = Survey::new(backend.clone(), board.events());
+    tasks.spawn("survey", ends(survey.run(end_rest.clone())));
     let revisions = events.clone();
     let copy = view.clone();
     let lease_setup = lease::Setup {
@@ -197,6 +212,7 @@ async fn run(
         metrics: collector::Metrics {
             collector: collector_metrics.clone(),
             query: query_metrics,
+            follow: FollowMetrics::new(&meter, &rows_source),
             lease: lease_metrics,
         },
         config: config.collection.clone(),
@@ -214,18 +230,22 @@ async fn run(
 
     let health = Health::serving().await;
     tasks.spawn("health", ends(health.clone().keep(view.clone(), stop.clone())));
+    let history = Arc::new(History::default());
+    tasks.spawn("history", ends(history.clone().keep(view.clone(), end_rest.clone())));
     let counts = Counts::new(view, config.collection.queries.clone().into());
+    let leases = Leases {
+        cluster: config.cluster.clone(),
+        instance_id: config.instance_id.clone(),
+        start_time,
+        lease: lease.clone(),
+        board: board.clone(),
+        clock,
+    };
+    let status = Status { counts: counts.clone(), leases: leases.clone(), history };
     let service = Service {
-        collections: Collections::new(counts.clone(), board.clone(), end_streams.clone(), collector_metrics),
+        collections: Collections::new(counts.clone(), board, end_streams.clone(), collector_metrics),
         counts,
-        leases: Leases {
-            cluster: config.cluster.clone(),
-            instance_id: config.instance_id.clone(),
-            start_time,
-            lease: lease.clone(),
-            board,
-            clock,
-        },
+        leases,
         streams: Streams::new(end_streams.clone(), rpc_metrics.clone()),
     };
     let estimates = Estimates::new(estimator);
@@ -239,18 +259,27 @@ async fn run(
         },
         estimates,
     };
-    let server = grpc::serve(grpc_listener, config.grpc.clone(), service, rates, health, rpc_metrics, drain.clone());
+    let door = Door {
+        incoming: Incoming::new(grpc_listener, Port::Grpc, credentials.clone()),
+        access: Access::new(Port::Grpc, credentials.clone()),
+        reflection: config.grpc.reflection,
+    };
+    let server = grpc::serve(door, service, rates, health, rpc_metrics, drain.clone());
     tasks.spawn("grpc", async move { Ok(server.await?) });
 
     let is_ready = Arc::new(AtomicBool::new(true));
-    let ready = is_ready.clone();
+    let (ready, shown) = (is_ready.clone(), parts.clone());
     let ops = OpsState {
         ready: Arc::new(move || ready.load(Ordering::Relaxed)),
         parts: Arc::new(move || parts.list()),
+        status: Arc::new(move |after| status.now(&shown.list(), after)),
         config: settings,
         metrics: exporter,
+        access: Access::new(Port::Http, credentials.clone()),
     };
-    tasks.spawn("ops", ends(ops::serve(http_listener, ops, end_rest.clone())));
+    let incoming = Incoming::new(http_listener, Port::Http, credentials);
+    tasks.spawn("ops", ends(ops::serve(incoming, ops, end_rest.clone())));
+    tell_service_manager(NotifyState::Ready);
 
     // Wait.
     let outcome = tokio::select! {
@@ -265,6 +294,7 @@ async fn run(
 
     // Stop.
     is_ready.store(false, Ordering::Relaxed);
+    tell_service_manager(NotifyState::Stopping);
     stop.cancel();
     stop_collecting.cancel();
     tasks.finish(&["collector", "rates"], bound::COLLECTOR).await;
@@ -280,9 +310,17 @@ async fn run(
         warn!("Connections to the database did not close in time");
     }
     end_rest.cancel();
-    tasks.finish(&["lease", "mirror", "health", "ops", "subscription"], bound::REST).await;
+    let rest = ["lease", "mirror", "health", "history", "ops", "reload", "subscription", "survey"];
+    tasks.finish(&rest, bound::REST).await;
     info!("Stopped");
     outcome
+}
+
+/// Tells systemd, where it started this process with `Type=notify`; elsewhere nothing.
+fn tell_service_manager(state: NotifyState) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "The service manager was not told");
+    }
 }
 
 /// A task without a result.
@@ -309,9 +347,10 @@ fn store(config: &Config, clock: Arc<dyn Clock>) -> Store {
         let lease = Arc::new(MemoryBackend::new(memory, &config.lease));
         return Store { board, lease, events, subscription: None };
     };
-    let board = RedisBoard::new(redis.clone(), &config.cluster);
+    let route = Route::new(redis.clone(), &config.cluster);
+    let board = RedisBoard::new(&route);
     Store {
-        lease: Arc::new(RedisBackend::new(redis, &Keys::new(&config.cluster, redis.db), &config.lease)),
+        lease: Arc::new(RedisBackend::new(&route, &config.lease)),
         events: board.event_sender(),
         board: board.clone(),
         subscription: Some(board),

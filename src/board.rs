@@ -16,10 +16,12 @@ use uuid::Uuid;
 use crate::{
     claim::Grant,
     collection::{Collection, CollectionId},
+    follow,
     query::QueryName,
     snapshot::Snapshot,
 };
 
+mod followed;
 mod message;
 mod record;
 mod retention;
@@ -138,6 +140,8 @@ pub enum Begun {
 pub struct Publication {
     /// New counts.
     pub snapshot: Option<Snapshot>,
+    /// What the next holder needs to go on following; `None`: as it was.
+    pub followed: Option<follow::State>,
     /// Collections that began or ended. Readers hear of them after the snapshot, so whoever waits for the end of a
     /// collection finds its counts.
     pub collections: Vec<Collection>,
@@ -179,6 +183,9 @@ pub enum Event {
 pub trait Board: Send + Sync {
     /// Everything that is on it.
     async fn load(&self) -> Result<State, Error>;
+
+    /// What the last holder followed; `load` is without it, since only the next holder needs it.
+    async fn followed(&self) -> Result<Option<follow::State>, Error>;
 
     /// Writes, when `grant` is that of the confirmed holder.
     async fn publish(&self, grant: &Grant, publication: Publication) -> Result<Written, Error>;

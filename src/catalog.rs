@@ -80,6 +80,7 @@ fn query(&(name, table, overdue, description): &Builtin, interval: Duration, tim
         description: description.to_owned(),
         source,
         method,
+        cap: None,
         interval,
         timeout,
         builtin: true,

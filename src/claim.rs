@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::clock::BootTime;
 
+/// How long after the end that an observation told its follower may still be under way: a bid at that end, answered.
+const FOLLOW_UP: Duration = Duration::from_secs(1);
+
 /// Proof that goes with every write to the board: who, under which epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
@@ -105,9 +108,41 @@ impl Role {
     }
 }
 
+// === impl LeaseState ===
+
+impl LeaseState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Held, Self::Free, Self::Quarantined, Self::Unknown];
+
+    /// The name in labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Free => "free",
+            Self::Quarantined => "quarantined",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 // === impl Observation ===
 
 impl Observation {
+    /// As it is to be taken this long after it was made: less time is left, and what has run out is not known any more.
+    pub fn after(self, age: Duration) -> Self {
+        let lasts = match self.state {
+            LeaseState::Held => self.remaining,
+            LeaseState::Quarantined => self.quarantine_remaining,
+            LeaseState::Free | LeaseState::Unknown => Duration::MAX,
+        };
+        Self {
+            state: if age > lasts.saturating_add(FOLLOW_UP) { LeaseState::Unknown } else { self.state },
+            remaining: self.remaining.saturating_sub(age),
+            quarantine_remaining: self.quarantine_remaining.saturating_sub(age),
+            ..self
+        }
+    }
+
     /// Nothing was ever heard of the store.
     pub fn unknown() -> Self {
         Self {
@@ -123,5 +158,25 @@ impl Observation {
             quarantine_remaining: Duration::ZERO,
             observe_time: SystemTime::UNIX_EPOCH,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_run_out_since_it_was_observed_is_not_known_any_more() {
+        let (remaining, quarantine_remaining) = (Duration::from_secs(6), Duration::from_secs(20));
+        let seen = |state, age| {
+            let seen = Observation { state, remaining, quarantine_remaining, ..Observation::unknown() };
+            let seen = seen.after(Duration::from_secs(age));
+            (seen.state, seen.remaining.as_secs(), seen.quarantine_remaining.as_secs())
+        };
+        assert_eq!(seen(LeaseState::Held, 5), (LeaseState::Held, 1, 15));
+        assert_eq!(seen(LeaseState::Held, 8), (LeaseState::Unknown, 0, 12));
+        assert_eq!(seen(LeaseState::Quarantined, 19), (LeaseState::Quarantined, 0, 1));
+        assert_eq!(seen(LeaseState::Quarantined, 22), (LeaseState::Unknown, 0, 0));
+        assert_eq!(seen(LeaseState::Free, 3600), (LeaseState::Free, 0, 0));
     }
 }

@@ -15,12 +15,13 @@ use crate::{
     config::CollectionConfig,
     counting::Counting,
     lease::LeaseHandle,
-    metrics::{collector::CollectorMetrics, lease::LeaseMetrics, query::QueryMetrics},
+    metrics::{collector::CollectorMetrics, follow::FollowMetrics, lease::LeaseMetrics, query::QueryMetrics},
 };
 
 use gate::PublishGate;
 use holding::Holding;
 
+mod following;
 pub mod gate;
 mod holding;
 mod outbox;
@@ -61,6 +62,8 @@ pub struct Metrics {
     pub collector: Arc<CollectorMetrics>,
     /// Of runs.
     pub query: QueryMetrics,
+    /// Of following.
+    pub follow: FollowMetrics,
     /// Of refused publications.
     pub lease: LeaseMetrics,
 }

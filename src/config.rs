@@ -1,12 +1,13 @@
 //! The settings, with every default filled in and every relation checked: a `Config` that exists is one to run with.
 //! Only main, app and cli name the whole of it; a component takes its own group.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use url::Url;
 
 use crate::{
     catalog::Catalog,
+    credentials::Sources,
     query::Query,
     rates::{costs::CostOverride, model::ModelName},
 };
@@ -15,7 +16,7 @@ pub use address::Error as AddressError;
 pub use load::{Effective, Loaded, ServeArgs, environment, load};
 pub use origin::Origin;
 pub use problems::{Problem, Problems};
-pub use schema::{COST_KEYS, QUERY_KEYS, QueryKey, SETTINGS, Setting};
+pub use schema::{COST_KEYS, QUERY_KEYS, QueryKey, SETTINGS, Setting, TOKEN_KEYS};
 pub use secret::Secret;
 
 mod address;
@@ -28,11 +29,14 @@ mod load;
 mod origin;
 mod problems;
 mod queries;
+mod records;
+mod redis_cache;
 mod registry;
 mod schema;
 mod secret;
 mod settings;
 mod sql;
+mod surface;
 mod yaml;
 
 /// Everything that `rowcount serve` needs to know.
@@ -46,6 +50,8 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// `http`: the ops port.
     pub http: HttpConfig,
+    /// The files of `grpc.tls`, `http.tls` and `auth.tokens`.
+    pub sources: Sources,
     /// `database`, without `metrics`.
     pub database: DatabaseConfig,
     /// `redis.cache`; `None` without an address: lease and board live in memory.
@@ -137,10 +143,8 @@ pub enum SslMode {
 /// How to reach Redis.
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// What `addr` names.
+    pub servers: RedisServers,
     /// ACL user; `None`: the default user.
     pub username: Option<String>,
     /// `None`: no AUTH is sent.
@@ -153,8 +157,41 @@ pub struct RedisConfig {
     pub read_timeout: Duration,
     /// For sending; added to `read_timeout`, since a command is sent and answered in one call.
     pub write_timeout: Duration,
-    /// `None`: plaintext.
+    /// `None`: plaintext. Of the Sentinels too.
     pub tls: Option<RedisTls>,
+}
+
+/// What `redis.cache.addr` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisServers {
+    /// The server.
+    Single(RedisAddr),
+    /// Those who know which server is the master.
+    Sentinels(Sentinels),
+    /// Some nodes of a Cluster, of which any tells the others.
+    Cluster(Vec<RedisAddr>),
+}
+
+/// How to ask Sentinels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentinels {
+    /// At least one.
+    pub addrs: Vec<RedisAddr>,
+    /// `mainname`: what they call the master.
+    pub main_name: String,
+    /// ACL user there; `None`: the default user.
+    pub username: Option<String>,
+    /// `None`: no AUTH is sent.
+    pub password: Option<Secret>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisAddr {
+    /// Host name or address; an IPv6 address has no brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
 }
 
 /// TLS towards Redis.
@@ -307,6 +344,24 @@ impl PrometheusConfig {
             timeout: Duration::from_secs(10),
             tls: PrometheusTls::default(),
         })
+    }
+}
+
+// === impl RedisConfig ===
+
+impl RedisConfig {
+    /// The longest that a command may take to be sent and answered.
+    pub fn patience(&self) -> Duration {
+        self.read_timeout + self.write_timeout
+    }
+}
+
+// === impl RedisAddr ===
+
+impl fmt::Display for RedisAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 

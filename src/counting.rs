@@ -27,6 +27,7 @@ mod fault;
 mod pool;
 mod session;
 mod statement;
+pub mod statistics;
 mod target;
 
 /// Counts. Cheap to clone; the clones share their connections.
@@ -61,6 +62,8 @@ pub struct Reading {
     pub observe_time: SystemTime,
     /// Every commit before this is counted in, where that is known.
     pub complete_until_time: Option<SystemTime>,
+    /// Of a followed number: when the leaf that was counted exactly the longest ago was.
+    pub anchor_time: Option<SystemTime>,
 }
 
 /// What a server says of itself.
@@ -87,7 +90,8 @@ impl Counting {
         Self { pool: Arc::new(Pool::new(config, instance_id)) }
     }
 
-    /// Runs `query` once, exactly. `time_left` bounds all of it, the wait for a connection too; the query's own
+    /// Runs `query` once by a statement of its own: an estimate where that is its method, else an exact count, up to its
+    /// cap where it has one. `time_left` bounds all of it, the wait for a connection too; the query's own
     /// timeout bounds the run. A cancelled or dropped run ends on the server too, and this returns without waiting for
     /// that.
     #[instrument(name = "count", skip_all, fields(
@@ -100,17 +104,15 @@ impl Counting {
         query_name = query.name.as_str(),
     ))]
     pub async fn count(&self, query: &Query, time_left: Duration, cancel: &CancellationToken) -> Run {
-        let ran = self.pool.run(&statement::count(query), query.timeout, time_left, cancel).await;
-        let outcome = ran.rows.and_then(|rows| {
-            let (value, since) = statement::count_of(&rows)?;
-            Ok(Reading {
-                value,
-                method: Method::Exact,
-                lower_bound: Some(value),
-                upper_bound: Some(value),
-                observe_time: ran.answer_time - since,
-                complete_until_time: None,
-            })
+        let estimated = query.table().filter(|_| query.method == Method::Estimated);
+        let sql = estimated.map_or_else(|| statement::count(query), statistics::statement::estimate);
+        let ran = self.pool.run(&sql, query.timeout, time_left, cancel).await;
+        let outcome = ran.rows.and_then(|rows| match estimated {
+            Some(table) => Ok(Reading::estimated(statistics::answer::estimate(table, &rows)?, ran.answer_time)),
+            None => {
+                let (value, since) = statement::count_of(&rows)?;
+                Ok(Reading::counted(value, query.cap, ran.answer_time - since))
+            }
         });
         if let Err(failure) = &outcome {
             let span = Span::current();
@@ -139,6 +141,12 @@ impl Counting {
         statement::estimate_of(&ran.rows?)
     }
 
+    /// What a run of `query` would cost, in the planner's units; it reads no row.
+    pub async fn planned_cost(&self, query: &Query, time_left: Duration) -> Result<f64, Failure> {
+        let ran = self.pool.run(&statement::plan(query), BRIEF, time_left, &CancellationToken::new()).await;
+        statement::cost_of(&ran.rows?)
+    }
+
     /// Asks the server who it is; bounded by `connecttimeout` and the wait for a connection.
     pub async fn ping(&self) -> Result<ServerInfo, Failure> {
         let sql = "SELECT /* rowcount */ current_setting('server_version'), current_user::text, current_database()::text, \
@@ -165,6 +173,37 @@ impl Counting {
     /// the server has had the time to end every backend of ours.
     pub async fn close(&self) -> bool {
         self.pool.close().await
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// Counted, up to `cap`; that many or more are at least that many.
+    fn counted(value: i64, cap: Option<i64>, observe_time: SystemTime) -> Self {
+        let is_all = cap.is_none_or(|cap| value < cap);
+        Self {
+            value,
+            method: if cap.is_some() { Method::ExactCapped } else { Method::Exact },
+            lower_bound: Some(value),
+            upper_bound: Some(value).filter(|_| is_all),
+            observe_time,
+            complete_until_time: None,
+            anchor_time: None,
+        }
+    }
+
+    /// An estimate, which promises nothing.
+    pub fn estimated(value: i64, observe_time: SystemTime) -> Self {
+        Self {
+            value,
+            method: Method::Estimated,
+            lower_bound: None,
+            upper_bound: None,
+            observe_time,
+            complete_until_time: None,
+            anchor_time: None,
+        }
     }
 }
 

@@ -1,18 +1,15 @@
 //! The gRPC edge: RowCountService, RateService, health and reflection on one port. Domain values become messages here and nowhere
 //! else but in cli/.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use prost::Message;
-use tokio::net::TcpListener;
+use futures_util::stream;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    service::RoutesBuilder,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{service::RoutesBuilder, transport::Server};
 
 use crate::{
-    config::GrpcConfig,
+    access::Access,
+    incoming::Incoming,
     metrics::rpc::RpcMetrics,
     proto::{
         self,
@@ -20,18 +17,22 @@ use crate::{
     },
 };
 
+use guard::GuardLayer;
 use health::Health;
 use layer::CallLayer;
+use method::Methods;
 use rate_service::RateService;
 use row_count_service::Service;
 
 pub mod collections;
 mod convert;
 pub mod counts;
+mod guard;
 pub mod health;
 mod kept;
 mod layer;
 pub mod lease;
+mod method;
 pub mod rate_service;
 pub mod rates;
 pub mod row_count_service;
@@ -54,23 +55,34 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 /// open go on: closing it would cut them off without a status.
 const CONNECTION_AGE: Duration = Duration::from_secs(3600);
 
-/// Serves on `listener` until `drain`, and then until the open calls are done; the caller bounds that.
+/// Who comes, what is asked of them, and whether reflection is served.
+pub struct Door {
+    /// The clients.
+    pub incoming: Incoming,
+    /// What they are asked for.
+    pub access: Access,
+    /// `grpc.reflection`.
+    pub reflection: bool,
+}
+
+/// Serves whoever comes until `drain`, and then until the open calls are done; the caller bounds that.
 pub async fn serve(
-    listener: TcpListener,
-    config: GrpcConfig,
+    door: Door,
     service: Service,
     rates: RateService,
     health: Health,
     metrics: Arc<RpcMetrics>,
     drain: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let layer = CallLayer::new(metrics, methods().into(), service.streams.stop.clone());
+    let Door { incoming, access, reflection } = door;
+    let methods = Methods::served();
+    let calls = CallLayer::new(metrics, methods.clone(), service.streams.stop.clone());
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(RowCountServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(RateServiceServer::new(rates).max_decoding_message_size(MAX_RATE_REQUEST_BYTES))
         .add_service(health.server());
-    if config.reflection {
+    if reflection {
         let builder = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -80,34 +92,19 @@ pub async fn serve(
             .add_service(builder().build_v1().expect("the descriptors are compiled in, and a test lists them"))
             .add_service(builder().build_v1alpha().expect("the descriptors are compiled in, and a test lists them"));
     }
+    let clients = stream::unfold(incoming, async |mut incoming| {
+        let client = incoming.accept().await;
+        Some((Ok::<_, Infallible>(client), incoming))
+    });
     Server::builder()
-        .layer(layer)
+        // Around the guard, so that a call that is denied is counted too.
+        .layer(calls)
+        .layer(GuardLayer::new(access, methods))
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .max_connection_age(CONNECTION_AGE)
         .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
-            drain.cancelled().await
-        })
+        .serve_with_incoming_shutdown(clients, drain.cancelled_owned())
         .await
-}
-
-/// Every method that the port serves, as `package.Service/Method`.
-fn methods() -> Vec<Arc<str>> {
-    let sets = [proto::DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET];
-    let files = sets
-        .into_iter()
-        .flat_map(|set| prost_types::FileDescriptorSet::decode(set).expect("the descriptors are compiled in").file);
-    let mut methods = Vec::new();
-    for file in files {
-        for service in &file.service {
-            let path = |method: &str| format!("{}.{}/{method}", file.package(), service.name()).into();
-            methods.extend(service.method.iter().map(|method| path(method.name())));
-        }
-    }
-    for version in ["v1", "v1alpha"] {
-        methods.push(format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo").into());
-    }
-    methods
 }

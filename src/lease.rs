@@ -26,7 +26,7 @@ use crate::{
     board::{Event, Resign},
     clock::Clock,
     config::{FirstStart, LeaseConfig},
-    lease::{keeper::Keeper, view::View},
+    lease::{keeper::Keeper, survey::Server, view::View},
     lease_protocol::{Answer, Command, Rules},
     metrics::lease::LeaseMetrics,
 };
@@ -39,6 +39,7 @@ mod keeper;
 mod memory;
 pub mod redis;
 mod standby;
+pub mod survey;
 mod view;
 
 /// Wishes that wait for the task; whoever finds it full waits.
@@ -63,6 +64,9 @@ pub trait Backend: Send + Sync {
 
     /// Whether no other instance listens: nobody could take over.
     async fn is_alone(&self, timeout: Duration) -> Result<bool, Error>;
+
+    /// What the store tells of itself; `None` of this process's memory.
+    async fn server(&self, timeout: Duration) -> Result<Option<Server>, Error>;
 }
 
 /// What the copy of the board tells to whoever missed a message.
@@ -114,7 +118,9 @@ enum Wish {
 pub fn spawn(setup: Setup, stop: CancellationToken) -> (LeaseHandle, JoinHandle<()>) {
     let view = Arc::new(View::default());
     let (wishes, queue) = mpsc::channel(WISHES);
-    setup.metrics.watch(view.role(), view.observation(), setup.clock.clone());
+    let (seen, clock) = (view.clone(), setup.clock.clone());
+    let observed = move || seen.last(clock.now()).map(|(last, age)| last.after(age));
+    setup.metrics.watch(view.role(), observed, setup.clock.clone());
     let handle = LeaseHandle::new(view.clone(), wishes.clone(), setup.backend.clone(), setup.clock.clone());
     let task = tokio::spawn(Keeper::new(setup, view, wishes, queue, stop).run());
     (handle, task)

@@ -7,10 +7,16 @@ pub mod claim;
 pub mod clock;
 pub mod collection;
 pub mod failure;
+pub mod follow;
+pub mod history;
 pub mod lease_protocol;
 pub mod query;
 pub mod rates;
 pub mod snapshot;
+
+pub mod access;
+pub mod credentials;
+pub mod incoming;
 
 pub mod config;
 pub mod proto;
@@ -22,6 +28,7 @@ pub mod shutdown;
 pub mod telemetry;
 
 pub mod board;
+pub mod reload;
 
 pub mod counting;
 pub mod lease;

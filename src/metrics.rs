@@ -9,6 +9,7 @@ pub mod build;
 pub mod collector;
 pub mod estimate;
 mod exporter;
+pub mod follow;
 pub mod lease;
 pub mod query;
 pub mod reload;

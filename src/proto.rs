@@ -1,5 +1,7 @@
 //! Generated code, and the descriptors it was made from.
 
+pub mod json;
+
 /// The public API.
 pub mod v1 {
     #![allow(clippy::all, missing_docs)]

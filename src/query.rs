@@ -53,8 +53,10 @@ pub struct Query {
     pub description: String,
     /// Where the rows are.
     pub source: Source,
-    /// How it is configured to be counted.
+    /// How it is configured to be counted; of a statement always `Exact`.
     pub method: Method,
+    /// No more rows than this are counted; there exactly with `Method::ExactCapped`.
+    pub cap: Option<i64>,
     /// How often the schedule counts it; a large table less often (see `collector::pace`).
     pub interval: Duration,
     /// How long one run may take on the database.

@@ -2,27 +2,34 @@
 //! it. Only lease/ and board/ send commands.
 
 use std::{
-    fs, io,
-    path::PathBuf,
+    io,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    RedisResult, Script, ServerErrorKind, TlsCertificates, Value, aio::MultiplexedConnection,
-};
+use redis::{ErrorKind, RedisError, RedisResult, Script, ScriptInvocation, ServerErrorKind, Value};
 
-use crate::config::RedisConfig;
+pub use route::{Kind, Reached, Route};
+
+use crate::config::RedisAddr;
+
+mod agreement;
+mod dial;
+mod race;
+mod route;
+mod sentinel;
 
 /// What every script begins with: one moment, one generation, the guard.
 const PRELUDE: &str = include_str!("redis_link/prelude.lua");
 
 /// What the scripts call.
-const COMMANDS: &str = "+info +time +hget +hgetall +hmget +hvals +hscan +hset +hdel +publish";
+const COMMANDS: &str = "+info +time +hget +hgetall +hmget +hvals +hscan +hset +hdel +publish +pubsub|numsub";
+
+/// What they call besides in a Cluster, where the server knows it.
+const CLUSTER_COMMANDS: &str = "+spublish +pubsub|shardnumsub";
 
 /// The keys of one fleet. They share a hash tag, so they lie in one slot and one script may touch them all.
 #[derive(Clone, Debug)]
@@ -35,8 +42,7 @@ pub struct Keys {
 
 /// A connection of its own, with a stated bound on each call.
 pub struct RedisLink {
-    config: RedisConfig,
-    keys: Keys,
+    route: Arc<Route>,
     /// The one that calls share. Never locked across an await, so that a call that has run out of time leaves at once.
     connection: Mutex<Option<Numbered>>,
     /// Held across connecting, so that only one call connects at a time.
@@ -48,7 +54,7 @@ pub struct RedisLink {
 #[derive(Clone)]
 struct Numbered {
     number: u64,
-    connection: MultiplexedConnection,
+    reached: Reached,
 }
 
 // === impl Keys ===
@@ -60,74 +66,76 @@ impl Keys {
         let events = if db == 0 { key("events") } else { key(&format!("events:{db}")) };
         Self { keys: ["lease", "snapshot", "collections", "triggers"].map(key), events }
     }
+
+    /// Gives a script what comes before its own arguments.
+    fn pass_to(&self, invocation: &mut ScriptInvocation<'_>) {
+        for key in &self.keys {
+            invocation.key(key);
+        }
+        invocation.arg(&self.events);
+    }
 }
 
 // === impl RedisLink ===
 
 impl RedisLink {
     /// A link that has not connected yet.
-    pub fn new(config: RedisConfig, keys: Keys) -> Self {
+    pub fn new(route: Arc<Route>) -> Self {
         Self {
-            config,
-            keys,
+            route,
             connection: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             connections: AtomicU64::new(0),
         }
     }
 
-    /// The keys it works on.
-    pub fn keys(&self) -> &Keys {
-        &self.keys
-    }
-
     /// The longest that a call may take when its caller has no bound of its own.
     pub fn default_timeout(&self) -> Duration {
-        self.config.read_timeout + self.config.write_timeout
+        self.route.patience()
     }
 
-    /// Runs a script made by `script` with these arguments, as `call` does.
+    /// Runs a script made by `script` with these arguments within `timeout`, connecting included. After an error the
+    /// connection is thrown away, unless it is one that every connection would meet: so a late answer is never taken for
+    /// that of another call, and after a fail-over the next call finds the new master.
     pub async fn run(&self, script: &Script, args: &[&[u8]], timeout: Duration) -> RedisResult<Value> {
         let mut invocation = script.prepare_invoke();
-        for key in &self.keys.keys {
-            invocation.key(key);
-        }
-        invocation.arg(&self.keys.events);
+        self.route.keys().pass_to(&mut invocation);
         for arg in args {
             invocation.arg(*arg);
         }
-        self.call(timeout, async |mut connection| invocation.invoke_async(&mut connection).await).await
-    }
-
-    /// Makes a call, connecting included, within `timeout`. After an error the connection is thrown away, unless it is
-    /// one that every connection would meet: so a late answer is never taken for that of another call, and after a
-    /// fail-over behind one address the next call finds the new master.
-    pub async fn call<T>(
-        &self,
-        timeout: Duration,
-        call: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
-    ) -> RedisResult<T> {
         let mut used = None;
-        let connected = async {
-            let Numbered { number, connection } = self.connected().await?;
-            used = Some(number);
-            call(connection).await
+        let answered = async {
+            let mut is_repeated = false;
+            loop {
+                let Numbered { number, reached } = self.connected().await?;
+                used = Some(number);
+                let mut connection = reached.connection;
+                let result = invocation.invoke_async(&mut connection).await;
+                match result {
+                    // Nothing was done there, so it may be done where the keys are now.
+                    Err(error) if is_of_elsewhere(&error) && !is_repeated => {
+                        is_repeated = true;
+                        self.drop_connection(number);
+                    }
+                    result => return result,
+                }
+            }
         };
-        let result = match tokio::time::timeout(timeout, connected).await {
+        let result = match tokio::time::timeout(timeout, answered).await {
             Ok(result) => result,
             Err(_) => Err(timed_out(timeout)),
         };
         if let (Err(error), Some(number)) = (&result, used)
             && !is_the_same_anywhere(error)
         {
-            self.slot().take_if(|shared| shared.number == number);
+            self.drop_connection(number);
         }
         result
     }
 
-    /// The connection, made now when there is none.
+    /// The connection, made now when there is none to where the keys are.
     async fn connected(&self) -> RedisResult<Numbered> {
-        let shared = || self.slot().clone();
+        let shared = || self.slot().clone().filter(|shared| self.route.is_current(&shared.reached.addr));
         if let Some(shared) = shared() {
             return Ok(shared);
         }
@@ -135,14 +143,14 @@ impl RedisLink {
         if let Some(shared) = shared() {
             return Ok(shared);
         }
-        // The caller's time-out bounds each call; the library's own would only blur the message.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.config.dial_timeout))
-            .set_response_timeout(None);
-        let connection = client(&self.config)?.get_multiplexed_async_connection_with_config(&config).await?;
-        let fresh = Numbered { number: self.connections.fetch_add(1, Ordering::Relaxed), connection };
+        let reached = self.route.connect().await?;
+        let fresh = Numbered { number: self.connections.fetch_add(1, Ordering::Relaxed), reached };
         *self.slot() = Some(fresh.clone());
         Ok(fresh)
+    }
+
+    fn drop_connection(&self, number: u64) {
+        self.slot().take_if(|shared| shared.number == number);
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Numbered>> {
@@ -163,34 +171,14 @@ fn is_the_same_anywhere(error: &RedisError) -> bool {
     }
 }
 
+/// Whether the server says that the keys are not, or not for writing, where the command was sent: it did nothing.
+fn is_of_elsewhere(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::ReadOnly))
+}
+
 /// A script of ours: the prelude, then `body`.
 pub fn script(body: &str) -> Script {
     Script::new(&format!("{PRELUDE}\n{body}"))
-}
-
-/// A client with the credentials as of now: secrets and certificates are read anew at each connection.
-pub fn client(config: &RedisConfig) -> RedisResult<Client> {
-    let RedisConfig { host, port, username, password, db, tls, .. } = config;
-    let mut login = RedisConnectionInfo::default().set_db(*db);
-    if let Some(username) = username {
-        login = login.set_username(username);
-    }
-    if let Some(password) = password {
-        login = login.set_password(password.read().map_err(unreadable)?);
-    }
-    let Some(tls) = tls else {
-        let addr = ConnectionAddr::Tcp(host.clone(), *port);
-        return Client::open(addr.into_connection_info()?.set_redis_settings(login));
-    };
-    let addr = ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: tls.insecure, tls_params: None };
-    let read = |path: &PathBuf| {
-        fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-    };
-    let root_cert = tls.ca.as_ref().map(read).transpose().map_err(unreadable)?;
-    Client::build_with_tls(
-        addr.into_connection_info()?.set_redis_settings(login),
-        TlsCertificates { client_tls: None, root_cert },
-    )
 }
 
 /// The error of a call that was not answered in its time.
@@ -198,14 +186,34 @@ pub fn timed_out(timeout: Duration) -> RedisError {
     io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(timeout))).into()
 }
 
-/// The error in words, with what to do where Redis does not say which command it refused: inside a script.
+/// The error in words, with what to do where Redis does not say it: of what it refuses inside a script it names nothing,
+/// and it does not know what it was taken for.
 pub fn explained(error: &RedisError) -> String {
-    let refused = error.detail().is_some_and(|detail| detail.contains("can't run this command"));
-    if refused { format!("{error}; give the user of redis.cache the commands {COMMANDS}") } else { error.to_string() }
+    let detail = error.detail().unwrap_or_default();
+    let has = |texts: &[&str]| texts.iter().any(|text| detail.contains(text));
+    if has(&["can't run this command"]) {
+        format!("{error}; give the user of redis.cache the commands {COMMANDS}, in a Cluster also {CLUSTER_COMMANDS}")
+    } else if has(&[
+        "can't publish to the channel",
+        "can't access at least one of the keys",
+        "no permissions to access",
+    ]) {
+        format!("{error}; give the user of redis.cache ~{{rowcount:CLUSTER}}:* &{{rowcount:CLUSTER}}:*")
+    } else if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly)) || has(&["-READONLY"]) {
+        format!("{error}; it is a replica: redis.cache.addr must lead to its master")
+    } else if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) {
+        format!("{error}; it is a node of a Cluster: name several of its nodes in redis.cache.addr")
+    } else if detail.starts_with("unknown command") && detail.to_lowercase().contains("evalsha") {
+        format!("{error}; if it is a Sentinel, set redis.cache.mainname")
+    } else {
+        error.to_string()
+    }
 }
 
-fn unreadable(error: io::Error) -> RedisError {
-    (ErrorKind::InvalidClientConfig, "cannot read a file of redis.cache", error.to_string()).into()
+/// One error of many, each with the server that it is of.
+fn together(what: &str, failed: &[(RedisAddr, RedisError)]) -> RedisError {
+    let each: Vec<_> = failed.iter().map(|(addr, error)| format!("{addr}: {}", explained(error))).collect();
+    io::Error::other(format!("{what}: {}", each.join("; "))).into()
 }
 
 #[cfg(test)]
@@ -218,6 +226,8 @@ mod tests {
     fn the_hint_names_every_command_of_the_scripts() {
         let scripts = [
             PRELUDE,
+            include_str!("redis_link/probe.lua"),
+            include_str!("lease/listeners.lua"),
             include_str!("lease/prologue.lua"),
             include_str!("lease/acquire.lua"),
             include_str!("lease/renew.lua"),
@@ -228,10 +238,16 @@ mod tests {
             include_str!("board/trigger.lua"),
             include_str!("board/begin.lua"),
             include_str!("board/resign.lua"),
+            include_str!("lease/survey.lua"),
         ];
-        let calls = scripts.iter().flat_map(|script| script.split("redis.call('").skip(1));
-        let called: BTreeSet<_> = calls.map(|call| call.split('\'').next().unwrap().to_lowercase()).collect();
-        let named: BTreeSet<_> = COMMANDS.split(" ").map(|name| name.trim_start_matches('+').to_owned()).collect();
-        assert_eq!(called, named);
+        let called = |scripts: &[&str]| -> BTreeSet<String> {
+            let calls = scripts.iter().flat_map(|script| script.split("redis.call('").skip(1));
+            calls.map(|call| call.split('\'').next().unwrap().to_lowercase()).collect()
+        };
+        let named = COMMANDS.split(" ").chain(CLUSTER_COMMANDS.split(" "));
+        let command = |right: &str| right.trim_start_matches('+').split('|').next().unwrap().to_owned();
+        let named: BTreeSet<_> = named.map(command).collect();
+        assert_eq!(called(&scripts), named);
+        assert_eq!(called(&[PRELUDE, include_str!("board/rehearse.lua")]), named, "the rehearsal leaves none out");
     }
 }

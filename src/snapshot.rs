@@ -27,6 +27,8 @@ pub struct Count {
     pub observe_time: Option<SystemTime>,
     /// Every commit before this is counted in, where that is known.
     pub complete_until_time: Option<SystemTime>,
+    /// Of a followed value: when the part that was counted exactly the longest ago was.
+    pub anchor_time: Option<SystemTime>,
     /// When the query last ran, successful or not.
     pub attempt_time: Option<SystemTime>,
     /// How long the last run took.
@@ -72,6 +74,7 @@ impl Count {
             upper_bound: None,
             observe_time: None,
             complete_until_time: None,
+            anchor_time: None,
             attempt_time: None,
             query_duration: None,
             failure: None,

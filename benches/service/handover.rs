@@ -10,6 +10,7 @@ use super::{
     fleet::{Fleet, Instance, eventually},
     monitor::Monitor,
     report::{Report, span},
+    rounds,
     stats::Sorted,
     steady,
 };
@@ -17,6 +18,9 @@ use super::{
 const RESIGNATIONS: usize = 100;
 const STOPS: usize = 20;
 const CRASHES: usize = 5;
+
+/// Beside the holder.
+const STANDBYS: [usize; 3] = [1, 5, 50];
 
 /// Of the lease: a crash is waited out so often.
 const TTL: &str = "2s";
@@ -35,47 +39,68 @@ struct Race {
 }
 
 pub async fn measure(mut report: Report) -> Report {
-    for size in [2, 5] {
-        let mut race = Race::start(size).await;
+    for standbys in STANDBYS {
+        let mut race = Race::start(standbys, Messages::Come).await;
         let mut gaps = Vec::new();
-        for _ in 0..RESIGNATIONS {
+        for _ in 0..rounds(RESIGNATIONS) {
             gaps.push(race.resign().await);
         }
-        let what = format!("release → next grant, {RESIGNATIONS} × ResignLease, {size} instances");
+        let what = format!("release → next grant, {} × ResignLease, {standbys} standbys", gaps.len());
         report.row(what, Sorted::new(gaps).spread(), "p50 ≤ 1 ms, p99 ≤ 20 ms");
     }
+    for standbys in STANDBYS {
+        let mut race = Race::start(standbys, Messages::AreLost).await;
+        let mut gaps = Vec::new();
+        for _ in 0..rounds(STOPS) {
+            let (_, release, grant) = race.stop().await;
+            gaps.push(grant - release);
+        }
+        let what = format!("the same without messages, {} × SIGTERM, lease of {TTL}, {standbys} standbys", gaps.len());
+        report.row(what, Sorted::new(gaps).spread(), "≤ the lease");
+    }
 
-    let mut race = Race::start(2).await;
+    let mut race = Race::start(1, Messages::Come).await;
     let (mut gaps, mut whole) = (Vec::new(), Vec::new());
-    for _ in 0..STOPS {
+    for _ in 0..rounds(STOPS) {
         let (stop, release, grant) = race.stop().await;
         gaps.push(grant - release);
         whole.push(grant - stop);
     }
     let measured =
         format!("p50 {}; from the signal: {}", span(Sorted::new(gaps).median()), Sorted::new(whole).spread());
-    report.row(format!("release → next grant, {STOPS} × SIGTERM, 2 instances"), measured, "");
+    report.row(format!("release → next grant, {} × SIGTERM, 1 standby", rounds(STOPS)), measured, "");
 
     let (mut late, mut whole) = (Vec::new(), Vec::new());
-    for _ in 0..CRASHES {
+    for _ in 0..rounds(CRASHES) {
         let (kill, expiry, grant) = race.crash().await;
         late.push(grant.saturating_sub(expiry));
         whole.push(grant - kill);
     }
-    let what = format!("{CRASHES} × SIGKILL, lease of {TTL}: end of the lease → next grant");
+    let what = format!("{} × SIGKILL, lease of {TTL}: end of the lease → next grant", late.len());
     let (late, whole) = (Sorted::new(late), Sorted::new(whole));
     let measured = format!("max {}; from the kill: max {}", span(late.max()), span(whole.max()));
     report.row(what, measured, "≤ 50 ms");
     report
 }
 
+/// Whether the fleet hears of what happens.
+#[derive(Clone, Copy, PartialEq)]
+enum Messages {
+    Come,
+    /// Nobody may subscribe.
+    AreLost,
+}
+
 // === impl Race ===
 
 impl Race {
-    async fn start(size: usize) -> Self {
+    async fn start(standbys: usize, messages: Messages) -> Self {
         let fleet = steady::fleet("1s", TTL).await;
+        if messages == Messages::AreLost {
+            fleet.redis.cli(&["ACL", "SETUSER", "default", "-subscribe"]).await.expect("Redis answers");
+        }
         let mut instances = Vec::new();
-        for index in 0..size {
+        for index in 0..=standbys {
             instances.push(fleet.instance(&format!("instance-{index}")).await);
         }
         let monitor = Monitor::start(&fleet.redis).await;

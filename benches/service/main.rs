@@ -8,7 +8,11 @@ use report::Report;
 
 mod bare;
 mod calls;
+#[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests, which use all of it")]
+#[path = "../../tests/api/certificates.rs"]
+mod certificates;
 mod commands;
+mod commandstats;
 mod estimate;
 #[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../../tests/api/fleet.rs"]
@@ -20,19 +24,24 @@ mod process;
 mod rates;
 mod report;
 mod scrapes;
+mod scripts;
 mod start;
 mod stats;
 mod steady;
 
 type Section = fn(Report) -> Pin<Box<dyn Future<Output = Report>>>;
 
-const SECTIONS: [(&str, Section); 8] = [
+/// How many of what a section does often are done, so that a change of a section is soon tried; all without it.
+const ROUNDS: &str = "ROWCOUNT_BENCH_ROUNDS";
+
+const SECTIONS: [(&str, Section); 9] = [
     ("start", |report| Box::pin(start::measure(report))),
     ("memory", |report| Box::pin(memory::measure(report))),
     ("calls", |report| Box::pin(calls::measure(report))),
     ("scrapes", |report| Box::pin(scrapes::measure(report))),
     ("handover", |report| Box::pin(handover::measure(report))),
     ("commands", |report| Box::pin(commands::measure(report))),
+    ("scripts", |report| Box::pin(scripts::measure(report))),
     ("estimate", |report| Box::pin(estimate::measure(report))),
     ("rates", |report| Box::pin(rates::measure(report))),
 ];
@@ -58,4 +67,9 @@ async fn main() {
         }
     }
     println!("{report}");
+}
+
+/// `all`, or what `ROUNDS` says.
+fn rounds(all: usize) -> usize {
+    env::var(ROUNDS).map_or(all, |text| text.parse().unwrap_or_else(|_| panic!("{ROUNDS}: {text:?}")))
 }

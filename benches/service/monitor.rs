@@ -7,7 +7,7 @@ use rowcount::demo::redis::RedisServer;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 
 use super::fleet::PATIENCE;
@@ -20,13 +20,11 @@ pub struct Monitor {
 }
 
 /// One command.
-pub struct Command {
+struct Command {
     /// When it ran, since 1970 by the server's clock.
-    pub at: Duration,
-    /// Whether a script ran it rather than a client.
-    pub is_from_script: bool,
+    at: Duration,
     /// Its name in lower case.
-    pub name: String,
+    name: String,
     text: String,
 }
 
@@ -57,18 +55,6 @@ impl Monitor {
         timeout(PATIENCE, found).await.expect("the lease changes hands")
     }
 
-    /// Every command of a span that begins now.
-    pub async fn record(&mut self, span: Duration) -> Vec<Command> {
-        // What has come in unread is of before.
-        while timeout(Duration::ZERO, self.next()).await.is_ok() {}
-        let end = Instant::now() + span;
-        let mut commands = Vec::new();
-        while let Ok(command) = timeout_at(end, self.next()).await {
-            commands.push(command);
-        }
-        commands
-    }
-
     async fn next(&mut self) -> Command {
         let line = self.lines.next_line().await.expect("Redis runs").expect("Redis runs");
         Command::parse(&line).unwrap_or_else(|| panic!("no line of MONITOR: {line}"))
@@ -78,13 +64,13 @@ impl Monitor {
 // === impl Command ===
 
 impl Command {
-    /// `+1700000000.123456 [0 127.0.0.1:4000] "PUBLISH" ...`; the origin of a script's is `lua`.
+    /// `+1700000000.123456 [0 127.0.0.1:4000] "PUBLISH" ...`
     fn parse(line: &str) -> Option<Self> {
         let (at, rest) = line.strip_prefix('+')?.split_once(" [")?;
         let (seconds, micros) = at.split_once('.')?;
         let at = Duration::new(seconds.parse().ok()?, micros.parse::<u32>().ok()? * 1000);
-        let (origin, text) = rest.split_once("] ")?;
+        let (_, text) = rest.split_once("] ")?;
         let name = text.split('"').nth(1)?.to_lowercase();
-        Some(Self { at, is_from_script: origin.ends_with(" lua"), name, text: text.to_owned() })
+        Some(Self { at, name, text: text.to_owned() })
     }
 }

@@ -1,6 +1,6 @@
 //! A fleet whose registry has rows in every table that is counted.
 
-use rowcount::demo::schema;
+use rowcount::{demo::schema, proto::v1::GetRowCountsResponse};
 
 use super::fleet::{Fleet, Instance, eventually};
 
@@ -29,10 +29,15 @@ pub async fn fleet(interval: &str, lease: &str) -> Fleet {
 /// An instance that holds the lease and has counted everything.
 pub async fn holder(fleet: &Fleet) -> Instance {
     let instance = fleet.instance("alice").await;
+    counted(async || instance.counts().await).await;
+    instance
+}
+
+/// Waits until `ask` is told every count.
+pub async fn counted(ask: impl AsyncFn() -> GetRowCountsResponse) {
     eventually("everything is counted", async || {
-        let counts = instance.counts().await.row_counts;
+        let counts = ask().await.row_counts;
         (counts.len() == QUERIES && counts.iter().all(|count| count.row_count.is_some())).then_some(())
     })
     .await;
-    instance
 }

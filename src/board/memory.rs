@@ -17,6 +17,7 @@ use super::{
 use crate::{
     claim::Grant,
     collection::{Collection, CollectionId},
+    follow,
     memory_store::MemoryStore,
 };
 
@@ -32,6 +33,7 @@ pub struct MemoryBoard {
 #[derive(Default)]
 struct Inner {
     state: State,
+    followed: Option<follow::State>,
     requests: HashMap<Uuid, Request>,
     /// The last collection that began, and under which token: a repeated `begin` is answered as the first was.
     begun: Option<(CollectionId, String)>,
@@ -73,12 +75,16 @@ impl Board for MemoryBoard {
         Ok(self.lock().state.clone())
     }
 
+    async fn followed(&self) -> Result<Option<follow::State>, Error> {
+        Ok(self.lock().followed.clone())
+    }
+
     async fn publish(&self, grant: &Grant, publication: Publication) -> Result<Written, Error> {
         let mut inner = self.lock();
         if !self.store.is_confirmed_holder(grant) {
             return Ok(Written::NotHolder);
         }
-        let Publication { snapshot, collections, forget } = publication;
+        let Publication { snapshot, followed, collections, forget } = publication;
         if let Some(snapshot) = snapshot {
             debug_assert_eq!(snapshot.epoch, grant.epoch, "a snapshot is published under its own epoch");
             let stored = inner.state.snapshot.as_ref();
@@ -89,6 +95,9 @@ impl Board for MemoryBoard {
             }
             inner.state.snapshot = Some(snapshot.clone());
             self.post(Event::Snapshot(Box::new(snapshot)));
+        }
+        if followed.is_some() {
+            inner.followed = followed;
         }
         for collection in collections {
             inner.state.collections.insert(collection.id, collection.clone());

@@ -105,7 +105,11 @@ impl Mirror {
             }
             // Also when the board has an older one: it has lost its data, and collections with it.
             Event::Revision(revision) if revision != self.view.now().revision() => self.load_at = Instant::now(),
-            Event::Alive | Event::Granted(_) | Event::Released(_) | Event::Revision(_) => self.prove(),
+            Event::Granted(epoch) => {
+                self.view.granted(epoch);
+                self.prove();
+            }
+            Event::Alive | Event::Released(_) | Event::Revision(_) => self.prove(),
             Event::Snapshot(snapshot) => {
                 self.view.offer(*snapshot);
                 self.prove();

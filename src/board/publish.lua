@@ -1,32 +1,35 @@
--- ARGV: token, epoch, revision and record of the snapshot or '' twice, the number of collections, then id and record of
--- each, then the ids to forget.
-local token, epoch, revision, record, count = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+-- ARGV: token, epoch, revision and record of the snapshot or '' twice, what is followed or '', the number of
+-- collections, then id and record of each, then the ids to forget.
+local token, epoch, revision, record, followed = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local count = tonumber(ARGV[7])
 
 if not is_confirmed_holder(token, epoch) then return { 'NOT_HOLDER' } end
 
 -- Stored already by a request whose reply was lost: then it is told, and only the rest is written.
 local function is_repeated(stored)
-  return stored.token == token and stored.epoch == epoch and stored.revision == revision and stored.record == record
+  return stored[1] == epoch and stored[2] == revision and stored[3] == token and stored[4] == record
 end
 
 if revision ~= '' then
-  local stored = hash(SNAPSHOT)
+  local stored = redis.call('HMGET', SNAPSHOT, 'epoch', 'revision', 'token', 'record')
   if not is_repeated(stored) then
     -- Neither may go back: readers order by both, and watchers by the revision alone.
-    if tonumber(epoch) < tonumber(stored.epoch or '0') or tonumber(revision) <= tonumber(stored.revision or '0') then
+    if tonumber(epoch) < tonumber(stored[1] or '0') or tonumber(revision) <= tonumber(stored[2] or '0') then
       return { 'NOT_HOLDER' }
     end
     redis.call('HSET', SNAPSHOT, 'epoch', epoch, 'revision', revision, 'token', token, 'record', record)
   end
   publish('snapshot:' .. record)
 end
+-- Only the next holder reads it.
+if followed ~= '' then redis.call('HSET', SNAPSHOT, 'followed', followed) end
 for i = 1, count do
-  local id, collection = ARGV[5 + 2 * i], ARGV[6 + 2 * i]
+  local id, collection = ARGV[6 + 2 * i], ARGV[7 + 2 * i]
   redis.call('HSET', COLLECTIONS, id, collection)
   publish('collection:' .. collection)
 end
 local forgotten = {}
-for i = 7 + 2 * count, #ARGV do
+for i = 8 + 2 * count, #ARGV do
   redis.call('HDEL', COLLECTIONS, ARGV[i])
   forgotten[#forgotten + 1] = ARGV[i]
 end

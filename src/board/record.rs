@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The newest version that this program reads, and the one that it writes.
-const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 1;
 
 /// A snapshot as bytes.
 pub fn encode_snapshot(snapshot: &Snapshot) -> Vec<u8> {
@@ -126,6 +126,7 @@ fn count_record(name: &QueryName, count: &Count) -> CountRecord {
         upper_bound,
         observe_time,
         complete_until_time,
+        anchor_time,
         attempt_time,
         query_duration,
         failure,
@@ -142,6 +143,7 @@ fn count_record(name: &QueryName, count: &Count) -> CountRecord {
         upper_bound: *upper_bound,
         observe_time_us: observe_time.map(to_us),
         complete_until_time_us: complete_until_time.map(to_us),
+        anchor_time_us: anchor_time.map(to_us),
         attempt_time_us: attempt_time.map(to_us),
         query_duration_us: query_duration.map(span_us),
         failure: failure.as_ref().map(failure_record),
@@ -160,6 +162,7 @@ fn count_of(record: CountRecord) -> Result<(QueryName, Count), Error> {
         upper_bound: record.upper_bound,
         observe_time: record.observe_time_us.map(from_us),
         complete_until_time: record.complete_until_time_us.map(from_us),
+        anchor_time: record.anchor_time_us.map(from_us),
         attempt_time: record.attempt_time_us.map(from_us),
         query_duration: record.query_duration_us.map(span),
         failure: record.failure.map(failure_of).transpose()?,
@@ -180,7 +183,7 @@ fn failure_of(record: FailureRecord) -> Result<Failure, Error> {
     Ok(Failure::new(reason, record.message))
 }
 
-fn check_version(version: i32) -> Result<(), Error> {
+pub(super) fn check_version(version: i32) -> Result<(), Error> {
     if (1..=VERSION).contains(&version) {
         return Ok(());
     }
@@ -211,7 +214,7 @@ fn span(us: i64) -> Duration {
     Duration::from_micros(u64::try_from(us).unwrap_or(0))
 }
 
-fn malformed(what: &str, error: impl std::fmt::Display) -> Error {
+pub(super) fn malformed(what: &str, error: impl std::fmt::Display) -> Error {
     Error::Malformed(format!("{what}: {error}"))
 }
 
@@ -227,6 +230,7 @@ mod tests {
             upper_bound: Some(9),
             observe_time: Some(from_us(1_700_000_000_000_001)),
             complete_until_time: Some(from_us(1_700_000_000_000_000)),
+            anchor_time: Some(from_us(1_600_000_000_000_000)),
             attempt_time: Some(from_us(1_700_000_000_000_002)),
             query_duration: Some(Duration::from_micros(3)),
             failure: Some(Failure::new(FailureReason::Locked, "held by another")),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Begun, Board, Error, Event, Pending, Publication, REQUEST_RETENTION, State, TriggerRequest, Triggered, Written,
+    followed,
     message::{decode_pending, decode_resign},
     record::{decode_collection, decode_snapshot, encode_collection, encode_snapshot, parse},
     subscription::Subscription,
@@ -17,9 +18,9 @@ use super::{
 use crate::{
     claim::Grant,
     collection::Collection,
-    config::RedisConfig,
+    follow,
     query::QueryName,
-    redis_link::{self, Keys, RedisLink},
+    redis_link::{self, RedisLink, Route},
 };
 
 /// The board of one fleet; its commands and its subscription have a connection each.
@@ -29,24 +30,25 @@ pub struct RedisBoard {
     subscription: Subscription,
 }
 
-/// The five operations.
+/// The six operations, and the rehearsal of them.
 struct Scripts {
     load: Script,
+    followed: Script,
     publish: Script,
     trigger: Script,
     begin: Script,
     resign: Script,
+    rehearse: Script,
 }
 
 // === impl RedisBoard ===
 
 impl RedisBoard {
-    /// The board of the fleet of this name. It connects when it is first used.
-    pub fn new(config: RedisConfig, cluster: &str) -> Arc<Self> {
-        let keys = Keys::new(cluster, config.db);
+    /// The board of the fleet whose keys `route` leads to. It connects when it is first used.
+    pub fn new(route: &Arc<Route>) -> Arc<Self> {
         Arc::new(Self {
-            subscription: Subscription::new(config.clone(), keys.events.clone()),
-            link: RedisLink::new(config, keys),
+            subscription: Subscription::new(Arc::clone(route)),
+            link: RedisLink::new(Arc::clone(route)),
             scripts: Scripts::new(),
         })
     }
@@ -59,6 +61,17 @@ impl RedisBoard {
     /// Keeps the subscription standing until `stop`; without it no events come.
     pub async fn run_subscription(self: Arc<Self>, stop: CancellationToken) {
         self.subscription.run(stop).await;
+    }
+
+    /// Whether this user may do all that the service does on the board, without changing what is on it.
+    pub async fn rehearse(&self) -> Result<(), Error> {
+        let _: Vec<String> = self.run(&self.scripts.rehearse, &[]).await?;
+        Ok(())
+    }
+
+    /// Whether the events can be subscribed to.
+    pub async fn try_subscription(&self) -> Result<(), Error> {
+        self.subscription.try_once().await.map_err(|error| unavailable(&error))
     }
 
     async fn run<T: FromRedisValue>(&self, script: &Script, args: &[&[u8]]) -> Result<T, Error> {
@@ -91,8 +104,13 @@ impl Board for RedisBoard {
         })
     }
 
+    async fn followed(&self) -> Result<Option<follow::State>, Error> {
+        let record: Vec<u8> = self.run(&self.scripts.followed, &[]).await?;
+        (!record.is_empty()).then(|| followed::decode(&record)).transpose()
+    }
+
     async fn publish(&self, grant: &Grant, publication: Publication) -> Result<Written, Error> {
-        let Publication { snapshot, collections, forget } = publication;
+        let Publication { snapshot, followed, collections, forget } = publication;
         let mut args = grant_args(grant);
         match &snapshot {
             Some(snapshot) => {
@@ -101,6 +119,7 @@ impl Board for RedisBoard {
             }
             None => args.extend([Vec::new(), Vec::new()]),
         }
+        args.push(followed.as_ref().map(followed::encode).unwrap_or_default());
         args.push(collections.len().to_string().into_bytes());
         for collection in &collections {
             args.extend([collection.id.to_string().into_bytes(), encode_collection(collection)]);
@@ -158,10 +177,12 @@ impl Scripts {
         let script = |body: &str| redis_link::script(&[include_str!("pending.lua"), body].concat());
         Self {
             load: script(include_str!("load.lua")),
+            followed: script(include_str!("followed.lua")),
             publish: script(include_str!("publish.lua")),
             trigger: script(include_str!("trigger.lua")),
             begin: script(include_str!("begin.lua")),
             resign: script(include_str!("resign.lua")),
+            rehearse: script(include_str!("rehearse.lua")),
         }
     }
 }

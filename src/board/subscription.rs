@@ -3,12 +3,16 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicBool, Ordering},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, Value,
+    AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult, Value,
     aio::MultiplexedConnection,
 };
 use tokio::{sync::broadcast, time::timeout};
@@ -16,7 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{EVENTS_BOUND, Event, message};
-use crate::{config::RedisConfig, redis_link};
+use crate::{
+    config::RedisAddr,
+    redis_link::{self, Kind, Reached, Route},
+};
 
 /// Between two PINGs.
 const PING_INTERVAL: Duration = Duration::from_secs(12);
@@ -29,8 +36,7 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// A subscription that `run` keeps standing.
 pub struct Subscription {
-    config: RedisConfig,
-    channel: String,
+    route: Arc<Route>,
     /// `PING_INTERVAL`, but in a test.
     ping_interval: Duration,
     /// Bounded by `EVENTS_BOUND`: a receiver that lags behind loads.
@@ -48,10 +54,9 @@ struct Listener {
 
 impl Subscription {
     /// A subscription that does not stand yet.
-    pub fn new(config: RedisConfig, channel: String) -> Self {
+    pub fn new(route: Arc<Route>) -> Self {
         Self {
-            config,
-            channel,
+            route,
             ping_interval: PING_INTERVAL,
             events: broadcast::Sender::new(EVENTS_BOUND),
             standing: AtomicBool::new(false),
@@ -99,48 +104,53 @@ impl Subscription {
         }
     }
 
-    /// Subscribes and stays until it fails, which is what it returns.
+    /// Subscribes, asks for a sign of life as `stand` does, and leaves.
+    pub async fn try_once(&self) -> RedisResult<()> {
+        let (_, mut connection) = self.subscribe(&CancellationToken::new()).await?;
+        self.answered(redis::cmd("PING").exec_async(&mut connection)).await
+    }
+
+    /// Subscribes and stays until it fails or the board is elsewhere, which is what it returns.
     async fn stand(&self) -> RedisError {
         let broken = CancellationToken::new();
-        let mut connection = match self.subscribe(&broken).await {
-            Ok(connection) => connection,
+        let (addr, mut connection) = match self.subscribe(&broken).await {
+            Ok(subscribed) => subscribed,
             Err(error) => return error,
         };
         self.standing.store(true, Ordering::SeqCst);
         self.post(Event::Subscribed);
         info!("Subscribed to the board's events");
+        let mut left = pin!(self.route.left(&addr));
         loop {
             tokio::select! {
                 () = broken.cancelled() => return RedisError::from(io::Error::from(io::ErrorKind::ConnectionReset)),
+                () = &mut left => return io::Error::other(format!("{addr} has the board no more")).into(),
                 () = tokio::time::sleep(self.ping_interval) => {}
             }
-            match bounded(self.patience(), redis::cmd("PING").exec_async(&mut connection)).await {
+            match self.answered(redis::cmd("PING").exec_async(&mut connection)).await {
                 Ok(()) => self.post(Event::Alive),
                 Err(error) => return error,
             }
         }
     }
 
-    /// A connection that posts what it hears, and cancels `broken` when it ends.
-    async fn subscribe(&self, broken: &CancellationToken) -> RedisResult<MultiplexedConnection> {
+    /// A connection that posts what it hears, and cancels `broken` when it ends or hears no more; with where it leads.
+    async fn subscribe(&self, broken: &CancellationToken) -> RedisResult<(RedisAddr, MultiplexedConnection)> {
+        // Looked for by other connections: the end of any that has this listener would be taken for that of this one.
+        let Reached { addr, mut connection } = self.route.connect().await?;
+        let Kind { is_sharded, .. } = self.route.kind(&mut connection).await?;
         let listener = Listener { events: self.events.clone(), broken: broken.clone() };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.config.dial_timeout))
-            .set_response_timeout(None)
-            .set_push_sender(move |push| listener.hear(push));
-        let info = redis_link::client(&self.config)?.get_connection_info().clone();
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings))?;
-        bounded(self.config.dial_timeout + self.patience(), async {
-            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            connection.subscribe(&self.channel).await?;
-            Ok(connection)
-        })
-        .await
+        let how = AsyncConnectionConfig::new().set_push_sender(move |push| listener.hear(push));
+        let mut connection = self.route.connect_to(&addr, ProtocolVersion::RESP3, how).await?;
+        let mut command = redis::cmd(if is_sharded { "SSUBSCRIBE" } else { "SUBSCRIBE" });
+        command.arg(&self.route.keys().events);
+        self.answered(command.exec_async(&mut connection)).await?;
+        Ok((addr, connection))
     }
 
-    fn patience(&self) -> Duration {
-        self.config.read_timeout + self.config.write_timeout
+    async fn answered(&self, answer: impl Future<Output = RedisResult<()>>) -> RedisResult<()> {
+        let patience = self.route.patience();
+        timeout(patience, answer).await.unwrap_or_else(|_| Err(redis_link::timed_out(patience)))
     }
 
     fn post(&self, event: Event) {
@@ -153,19 +163,17 @@ impl Subscription {
 
 impl Listener {
     fn hear(&self, push: PushInfo) -> Result<(), broadcast::error::SendError<Event>> {
-        if push.kind == PushKind::Disconnection {
+        // A node that gives the slot away ends the subscriptions of its channels by itself.
+        if matches!(push.kind, PushKind::Disconnection | PushKind::SUnsubscribe) {
             self.broken.cancel();
         }
-        let (PushKind::Message, [_, Value::BulkString(body)]) = (&push.kind, push.data.as_slice()) else {
+        let (PushKind::Message | PushKind::SMessage, [_, Value::BulkString(body)]) = (&push.kind, push.data.as_slice())
+        else {
             return Ok(());
         };
         let event = message::decode(body).unwrap_or_else(|error| Some(Event::Unreadable(error.to_string())));
         event.map_or(Ok(()), |event| self.events.send(event).map(drop))
     }
-}
-
-async fn bounded<T>(patience: Duration, call: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    timeout(patience, call).await.unwrap_or_else(|_| Err(redis_link::timed_out(patience)))
 }
 
 #[cfg(test)]
@@ -178,6 +186,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::config::{RedisAddr, RedisConfig, RedisServers};
 
     const TINY: Duration = Duration::from_millis(50);
 
@@ -190,6 +199,7 @@ mod tests {
                 ("HELLO", "%0\r\n"),
                 ("LIB-NAME", "+OK\r\n"),
                 ("LIB-VER", "+OK\r\n"),
+                ("EVALSHA", "*2\r\n:0\r\n:0\r\n"),
                 ("SUBSCRIBE", ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
             ] {
                 if text.contains(command) {
@@ -203,9 +213,9 @@ mod tests {
     #[tokio::test]
     async fn a_subscription_on_which_nothing_would_come_is_found_and_made_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = "127.0.0.1".to_owned();
         let config = RedisConfig {
-            host: "127.0.0.1".to_owned(),
-            port: listener.local_addr().unwrap().port(),
+            servers: RedisServers::Single(RedisAddr { host, port: listener.local_addr().unwrap().port() }),
             username: None,
             password: None,
             db: 0,
@@ -219,7 +229,7 @@ mod tests {
                 tokio::spawn(fall_silent(client));
             }
         });
-        let subscription = Arc::new(Subscription { ping_interval: TINY, ..Subscription::new(config, "c".to_owned()) });
+        let subscription = Arc::new(Subscription { ping_interval: TINY, ..Subscription::new(Route::new(config, "c")) });
         let mut events = subscription.events();
         let stop = CancellationToken::new();
         let running = Arc::clone(&subscription);

@@ -1,5 +1,6 @@
 //! This instance's copy of the board, which readers use without waiting. What is shown never goes back: no snapshot of a
-//! lower epoch or revision, or of the same epoch under another token; no ended collection that runs again.
+//! lower epoch or revision, or of the same epoch under another token, and none of an epoch after which a later one was
+//! granted; no ended collection that runs again.
 
 use std::{
     cmp::Reverse,
@@ -39,6 +40,8 @@ pub struct View {
     seen: watch::Sender<Arc<Seen>>,
     /// When the board was last heard, in microseconds; zero: never. Apart from `seen`, so that a PING wakes no reader.
     heard_us: AtomicI64,
+    /// The largest epoch known to be granted: what was written under an earlier one is old, whatever its revision.
+    floor: AtomicI64,
 }
 
 // === impl Seen ===
@@ -69,7 +72,7 @@ impl Seen {
 impl View {
     /// A view that has seen nothing.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { seen: watch::Sender::new(Arc::default()), heard_us: AtomicI64::new(0) })
+        Arc::new(Self { seen: watch::Sender::default(), heard_us: AtomicI64::default(), floor: AtomicI64::default() })
     }
 
     /// What is known now.
@@ -91,12 +94,17 @@ impl View {
     /// Shows a snapshot when it is newer than the shown one: the board's, or the holder's own before the board has it.
     pub fn offer(&self, snapshot: Snapshot) {
         self.change(|state| {
-            let is_newer = state.snapshot.as_ref().is_none_or(|shown| follows(&snapshot, shown));
+            let is_newer = state.snapshot.as_ref().is_none_or(|shown| self.follows(&snapshot, shown));
             if is_newer {
                 state.snapshot = Some(snapshot);
             }
             is_newer
         });
+    }
+
+    /// Notes that this epoch was granted.
+    pub(super) fn granted(&self, epoch: i64) {
+        self.floor.fetch_max(epoch, Ordering::Relaxed);
     }
 
     /// Notes that the board was heard.
@@ -115,7 +123,7 @@ impl View {
             seen.state = loaded;
             // After a loss of data the board has an older one or none: the copy goes on answering, with its ages.
             if let Some(shown) = shown
-                && seen.state.snapshot.as_ref().is_none_or(|read| !follows(read, &shown))
+                && seen.state.snapshot.as_ref().is_none_or(|read| !self.follows(read, &shown))
             {
                 seen.state.snapshot = Some(shown);
             }
@@ -178,6 +186,13 @@ impl View {
         self.change(|state| state.resign.replace(resign) != Some(resign));
     }
 
+    /// Whether `next` may be shown after `shown`.
+    fn follows(&self, next: &Snapshot, shown: &Snapshot) -> bool {
+        let is_same_claim = next.epoch == shown.epoch && next.token == shown.token;
+        let is_current = next.epoch >= self.floor.load(Ordering::Relaxed);
+        is_current && (next.epoch > shown.epoch || is_same_claim) && next.revision > shown.revision
+    }
+
     fn doubt(&self, error: String, connected: bool) -> bool {
         self.seen.send_if_modified(|seen| {
             if seen.last_error.as_ref() == Some(&error) && seen.connected == connected {
@@ -194,12 +209,6 @@ impl View {
     fn change(&self, change: impl FnOnce(&mut State) -> bool) {
         self.seen.send_if_modified(|seen| change(&mut Arc::make_mut(seen).state));
     }
-}
-
-/// Whether `next` may be shown after `shown`.
-fn follows(next: &Snapshot, shown: &Snapshot) -> bool {
-    let is_same_claim = next.epoch == shown.epoch && next.token == shown.token;
-    (next.epoch > shown.epoch || is_same_claim) && next.revision > shown.revision
 }
 
 fn not_begun(pending: &Pending) -> Collection {
@@ -252,6 +261,11 @@ mod tests {
         assert_eq!(view.now().revision(), 12, "the copy outlives the board's data");
         view.offer(snapshot(11, "bob", 13));
         assert_eq!(view.now().revision(), 13);
+        view.granted(12);
+        view.offer(snapshot(11, "bob", 14));
+        assert_eq!(view.now().revision(), 13, "a later holder is known");
+        view.offer(snapshot(12, "carol", 15));
+        assert_eq!(view.now().revision(), 15);
     }
 
     #[test]

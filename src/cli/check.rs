@@ -1,5 +1,5 @@
 //! `rowcount check`: whether the configuration is right, and with `--connect` whether what it names is there, may be
-//! used and how long it takes.
+//! used and what it costs.
 
 use std::{
     fmt,
@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::ensure;
 use clap::builder::styling::{AnsiColor, Style};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     output::{Format, Output},
@@ -17,19 +16,21 @@ use super::{
     text,
 };
 use crate::{
-    board::{Board, redis::RedisBoard},
     config::{Config, ServeArgs},
     counting::{Counting, ServerInfo},
-    failure::FailureReason,
-    query::Query,
 };
+
+use trial::Trials;
+
+mod redis;
+mod trial;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     #[command(flatten)]
     settings: ServeArgs,
-    /// Also try PostgreSQL, Redis and each query, once
+    /// Also try PostgreSQL, Redis and each query, and tell what it costs
     #[arg(long)]
     connect: bool,
 }
@@ -38,8 +39,17 @@ pub struct CheckArgs {
 struct Checked {
     part: String,
     took: Duration,
-    /// What is well, or what is wrong.
-    outcome: Result<String, String>,
+    outcome: Outcome,
+}
+
+/// What there is to say of a part.
+enum Outcome {
+    /// It works.
+    Well(String),
+    /// It works now.
+    Odd(String),
+    /// It does not.
+    Failed(String),
 }
 
 /// Validates; with `--connect` tries every part, and fails when one of them does.
@@ -51,17 +61,33 @@ pub async fn run(args: CheckArgs) -> anyhow::Result<()> {
     }
     let checked = connect(&loaded.config).await;
     output.lines(table(&checked).lines())?;
-    let failed = checked.iter().filter(|checked| checked.outcome.is_err()).count();
-    ensure!(failed == 0, "{failed} of {} parts failed; the table tells why", checked.len());
+    let count = |is: fn(&Outcome) -> bool| checked.iter().filter(|checked| is(&checked.outcome)).count();
+    let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+    let parts = count(|outcome| !matches!(outcome, Outcome::Odd(_)));
+    ensure!(failed == 0, "{failed} of {parts} parts failed; the table tells why");
     Ok(())
+}
+
+// === impl Checked ===
+
+impl Checked {
+    fn new(part: impl Into<String>, began: Instant, outcome: Result<String, String>) -> Self {
+        let outcome = outcome.map_or_else(Outcome::Failed, Outcome::Well);
+        Self { part: part.into(), took: began.elapsed(), outcome }
+    }
+
+    fn odd(part: impl Into<String>, began: Instant, text: String) -> Self {
+        Self { part: part.into(), took: began.elapsed(), outcome: Outcome::Odd(text) }
+    }
 }
 
 fn table(checked: &[Checked]) -> Table {
     let mut table = Table::new(&["PART", "MS", "RESULT"], &["MS"]);
     for Checked { part, took, outcome } in checked {
         let (style, text) = match outcome {
-            Ok(text) => (Style::new(), text.clone()),
-            Err(text) => (AnsiColor::Red.on_default(), format!("FAILED {text}")),
+            Outcome::Well(text) => (Style::new(), text.clone()),
+            Outcome::Odd(text) => (AnsiColor::Yellow.on_default(), format!("WARNING {text}")),
+            Outcome::Failed(text) => (AnsiColor::Red.on_default(), format!("FAILED {text}")),
         };
         table.row(style, vec![part.clone(), format!("{:.1}", took.as_secs_f64() * 1000.0), text]);
     }
@@ -73,43 +99,36 @@ async fn connect(config: &Config) -> Vec<Checked> {
     let counting = Counting::new(config.database.clone(), &config.instance_id);
     let began = Instant::now();
     let server = counting.ping().await;
-    checked.push(Checked {
-        part: "postgres".to_owned(),
-        took: began.elapsed(),
-        outcome: server.as_ref().map(describe).map_err(line),
-    });
+    checked.push(Checked::new("postgres", began, server.as_ref().map(describe).map_err(line)));
     if let Some(redis) = &config.redis {
-        // One of the scripts that the service runs, with the same rights; it only reads.
-        let board = RedisBoard::new(redis.clone(), &config.cluster);
-        let began = Instant::now();
-        let outcome = board.load().await.map(|_| format!("{}:{}", redis.host, redis.port));
-        let outcome = outcome.map_err(|error| line(&error));
-        checked.push(Checked { part: "redis".to_owned(), took: began.elapsed(), outcome });
+        checked.extend(redis::check(config, redis).await);
     }
     // Without a database each query would only say so again, each after its own wait.
     if let Ok(server) = server {
-        for query in &config.collection.queries {
-            checked.push(count(&counting, query, &server.role, config.database.connect_timeout).await);
+        let slack = config.database.connect_timeout;
+        match Trials::new(&counting, server.role, slack).await {
+            Ok(trials) => {
+                if let Some(who) = trials.untracked() {
+                    let text = format!("track_counts is off for {who}: rows that they change are not followed");
+                    checked.push(Checked {
+                        part: "statistics".to_owned(),
+                        took: Duration::ZERO,
+                        outcome: Outcome::Odd(text),
+                    });
+                }
+                for query in &config.collection.queries {
+                    checked.push(trials.run(query).await);
+                }
+            }
+            Err(failure) => checked.push(Checked {
+                part: "statistics".to_owned(),
+                took: Duration::ZERO,
+                outcome: Outcome::Failed(line(&failure)),
+            }),
         }
     }
     counting.close().await;
     checked
-}
-
-/// Runs the query as the service does; `slack` is for a connection that has to be made anew.
-async fn count(counting: &Counting, query: &Query, role: &str, slack: Duration) -> Checked {
-    let run = counting.count(query, query.timeout + slack, &CancellationToken::new()).await;
-    let outcome = match run.outcome {
-        Ok(reading) => Ok(format!("{} rows", text::number(reading.value))),
-        Err(failure) if !query.is_failed_by(failure.reason) => Ok(format!("not counted: {}", failure.message)),
-        Err(failure) => Err(match query.table() {
-            Some(table) if failure.reason == FailureReason::Permission => {
-                format!("{}; run GRANT SELECT ON {table} TO {role}", line(&failure))
-            }
-            _ => line(&failure),
-        }),
-    };
-    Checked { part: query.name.to_string(), took: run.duration, outcome }
 }
 
 fn describe(server: &ServerInfo) -> String {

@@ -1,11 +1,12 @@
 //! Calls to one instance. Every call has a deadline, told to the server.
 
 use std::{
+    io,
     pin::pin,
     time::{Duration, Instant},
 };
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use tonic::{Code, Request, Response, Status, Streaming, service::interceptor::InterceptedService, transport::Channel};
 use tonic_types::StatusExt;
 
@@ -40,8 +41,7 @@ pub type Service = InterceptedService<Channel, Credentials>;
 
 /// A connected client.
 pub struct Client {
-    /// As it was given, for messages.
-    server: String,
+    server: fault::Server,
     timeout: Duration,
     service: Service,
 }
@@ -53,13 +53,14 @@ impl Client {
     pub async fn connect(args: &ConnectionArgs) -> anyhow::Result<Self> {
         let (endpoint, credentials) = (args.endpoint()?, args.credentials()?);
         let server = args.server();
-        let unreachable = |why: String| {
-            anyhow!("cannot reach {server}: {why}; is `rowcount serve` running there? set --server or ROWCOUNT_SERVER")
+        let channel = match tokio::time::timeout(args.timeout, endpoint.connect()).await {
+            Ok(connected) => connected.map_err(|error| anyhow!(fault::unreachable(&server, &error)))?,
+            Err(_) => {
+                let late = format!("no connection within {}", humantime::format_duration(args.timeout));
+                bail!(fault::unreachable(&server, &io::Error::other(late)));
+            }
         };
-        let channel = tokio::time::timeout(args.timeout, endpoint.connect())
-            .await
-            .map_err(|_| unreachable(format!("no connection within {}", humantime::format_duration(args.timeout))))?
-            .map_err(|error| unreachable(fault::root(&error).to_string()))?;
+        let server = fault::Server { url: server, has_certificate: args.tls_cert.is_some() };
         Ok(Self { server, timeout: args.timeout, service: InterceptedService::new(channel, credentials) })
     }
 

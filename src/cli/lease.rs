@@ -13,6 +13,10 @@ use crate::proto::v1::{
     row_count_service_client::RowCountServiceClient,
 };
 
+use live::Live;
+
+mod live;
+
 /// Arguments of `lease`.
 #[derive(Debug, clap::Args)]
 pub struct LeaseArgs {
@@ -39,9 +43,13 @@ pub async fn run(args: LeaseArgs) -> anyhow::Result<()> {
     let mut output = Output::new(args.client.output);
     if args.watch {
         let rpc = async |service, request| RowCountServiceClient::new(service).watch_lease(request).await;
-        let each = |message: WatchLeaseResponse| match output.is_table() {
-            true => Ok(output.lines(message.lease.iter().map(|lease| line(lease, SystemTime::now())))?),
-            false => output.object_line(&message),
+        let live = Live::start();
+        let each = |message: WatchLeaseResponse| {
+            let lease = message.lease.clone().unwrap_or_default();
+            live.change(&lease, || match output.is_table() {
+                true => Ok(output.lines([line(&lease, SystemTime::now())])?),
+                false => output.object_line(&message),
+            })
         };
         return client.follow(|| WatchLeaseRequest {}, rpc, each).await;
     }
@@ -97,9 +105,8 @@ fn block(lease: &Lease, now: SystemTime) -> Pairs {
     if lease.state() == lease::State::Held {
         pairs.add("expires in", text::length(lease.remaining_duration).map(text::span));
     }
-    if lease.state() == lease::State::Quarantined {
-        pairs.add("let in after", text::length(lease.quarantine_remaining_duration).map(text::span));
-    }
+    // Also beside a holder: until then nobody may take over from it.
+    pairs.add("let in after", quarantine(lease).map(text::span));
     pairs.add("observed", ago(lease.observe_time));
     pairs
 }
@@ -120,6 +127,11 @@ fn add_instance(pairs: &mut Pairs, instance: &Instance, now: SystemTime) {
     pairs.add("error", instance.error.as_ref().map(text::error));
 }
 
+/// Time until new holders are let in, when there is any.
+fn quarantine(lease: &Lease) -> Option<Duration> {
+    text::length(lease.quarantine_remaining_duration).filter(|left| !left.is_zero())
+}
+
 /// A change as one line.
 fn line(lease: &Lease, now: SystemTime) -> String {
     let mut parts = vec![
@@ -133,6 +145,18 @@ fn line(lease: &Lease, now: SystemTime) -> String {
     }
     if !lease.holder_address.is_empty() {
         parts.push(format!("at {}", text::one_line(&lease.holder_address)));
+    }
+    match lease.state() {
+        lease::State::Quarantined => {
+            parts.extend(quarantine(lease).map(|left| format!("let in after {}", text::span(left))))
+        }
+        lease::State::Unknown => {
+            let age = text::since(lease.observe_time, now);
+            parts.push(
+                age.map_or_else(|| "never observed".to_owned(), |age| format!("observed {} ago", text::age(age))),
+            );
+        }
+        _ => {}
     }
     parts.join("  ")
 }
@@ -158,7 +182,8 @@ mod tests {
             acquire_time: ago(120),
             renew_time: ago(4),
             remaining_duration: Some(prost_types::Duration { seconds: 26, nanos: 0 }),
-            quarantine_remaining_duration: Some(prost_types::Duration { seconds: 9, nanos: 0 }),
+            quarantine_remaining_duration: (state == lease::State::Quarantined)
+                .then_some(prost_types::Duration { seconds: 9, nanos: 0 }),
             observe_time: ago(12),
             ..Lease::default()
         }
@@ -196,5 +221,12 @@ mod tests {
             line(&lease(lease::State::Free), now()),
             "2023-11-14T22:13:20Z  free         epoch 3  last holder alice  at 10.0.0.1:50051"
         );
+        let quarantined = line(&lease(lease::State::Quarantined), now());
+        assert!(
+            quarantined.ends_with("  quarantined  epoch 3  last holder alice  at 10.0.0.1:50051  let in after 9s"),
+            "{quarantined}"
+        );
+        let unknown = line(&lease(lease::State::Unknown), now());
+        assert!(unknown.ends_with("  last holder alice  at 10.0.0.1:50051  observed 12s ago"), "{unknown}");
     }
 }

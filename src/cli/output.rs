@@ -5,7 +5,7 @@ use std::io::{self, Stdout, Write};
 use anstream::AutoStream;
 use prost::Name;
 
-use super::json;
+use crate::proto::json;
 
 /// How answers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

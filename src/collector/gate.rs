@@ -2,13 +2,17 @@
 //! It asks the clock at the moment of the effect, when counts go in and again when they are read, so a process woken
 //! from a long stop shows nothing.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, Ordering},
+};
 
 use tokio::sync::watch;
 
 use crate::{
     claim::{Claim, Grant, Role},
-    clock::Clock,
+    clock::{BootTime, Clock},
+    history,
     snapshot::Snapshot,
 };
 
@@ -18,6 +22,8 @@ pub struct PublishGate {
     clock: Arc<dyn Clock>,
     /// The last snapshot that went through. Never locked across an await.
     published: Mutex<Option<Arc<Snapshot>>>,
+    /// The epoch whose counts were last shown; 0: none were.
+    shown: AtomicI64,
 }
 
 // === impl PublishGate ===
@@ -25,22 +31,24 @@ pub struct PublishGate {
 impl PublishGate {
     /// A gate behind which nothing lies yet.
     pub fn new(role: watch::Receiver<Role>, clock: Arc<dyn Clock>) -> Self {
-        Self { role, clock, published: Mutex::new(None) }
+        Self { role, clock, published: Mutex::new(None), shown: AtomicI64::new(0) }
     }
 
     /// The claim under which something may have an effect now.
     pub fn current_claim(&self) -> Option<Claim> {
-        self.role.borrow().current_claim(self.clock.now()).cloned()
+        self.claim_at(self.clock.now())
     }
 
     /// Lets `snapshot` through; false when its claim is over or something newer went through before.
     pub fn publish(&self, snapshot: Snapshot) -> bool {
-        let Some(claim) = self.current_claim() else { return false };
+        let now = self.clock.now();
+        let Some(claim) = self.claim_at(now) else { return false };
         let mut published = self.published.lock().expect("no holder of this lock panics");
         let is_newer =
             published.as_ref().is_none_or(|last| (last.epoch, last.revision) < (snapshot.epoch, snapshot.revision));
         let is_ours = claim.grant == Grant { token: snapshot.token.clone(), epoch: snapshot.epoch };
         if is_newer && is_ours {
+            history::published(&claim, snapshot.revision, now);
             *published = Some(Arc::new(snapshot));
         }
         is_newer && is_ours
@@ -48,9 +56,24 @@ impl PublishGate {
 
     /// The holder's counts; `None` from the moment at which the lease is over.
     pub fn rows(&self) -> Option<Arc<Snapshot>> {
-        let claim = self.current_claim()?;
-        let published = self.published.lock().expect("no holder of this lock panics").clone()?;
-        (published.token == claim.grant.token && published.epoch == claim.grant.epoch).then_some(published)
+        let now = self.clock.now();
+        let claim = self.claim_at(now);
+        let published = || self.published.lock().expect("no holder of this lock panics").clone();
+        let rows = claim.as_ref().and_then(|claim| {
+            published().filter(|last| last.token == claim.grant.token && last.epoch == claim.grant.epoch)
+        });
+        let epoch = rows.as_ref().map_or(0, |rows| rows.epoch);
+        if self.shown.swap(epoch, Ordering::Relaxed) != epoch {
+            match claim.filter(|_| rows.is_some()) {
+                Some(claim) => history::shown(&claim, now),
+                None => history::hidden(now),
+            }
+        }
+        rows
+    }
+
+    fn claim_at(&self, now: BootTime) -> Option<Claim> {
+        self.role.borrow().current_claim(now).cloned()
     }
 }
 

@@ -14,18 +14,22 @@ use crate::{
     clock::BootTime,
     collection::{Collection, CollectionId, CollectionState, Trigger},
     counting::Run,
+    failure::{Failure, FailureReason},
+    follow::{Counted, Oid, Reading, Support, Ticket},
     query::{Query, QueryName},
     snapshot::Count,
 };
 
 use super::{
     Collector,
+    following::Following,
     outbox::{Batch, Outbox, RETRY_WAIT},
     plan::Plan,
     report::Report,
     spans::Spans,
 };
 
+mod follows;
 mod requests;
 mod runs;
 mod takeover;
@@ -39,6 +43,7 @@ pub struct Holding<'a> {
     collector: &'a Collector,
     grant: Grant,
     plan: Plan,
+    following: Following,
     counts: BTreeMap<QueryName, Count>,
     /// Of the last snapshot seen or made.
     revision: i64,
@@ -51,10 +56,13 @@ pub struct Holding<'a> {
     /// What the write under way carries; kept until the board has it.
     writing: Option<Batch>,
     is_beginning: bool,
-    /// A begin that was not answered: the board may have carried it out, and answers its repetition alike.
+    /// What to ask for before the view's: what was pending when this began; later a begin that was not answered, which
+    /// the board may have carried out and whose repetition it answers alike.
     unanswered: Option<Pending>,
     /// Ends the runs in progress; made anew when they are told to end.
     cancel_runs: CancellationToken,
+    /// What the next collection that nobody asked for is due to.
+    next_trigger: Trigger,
     /// No requested collection begins before this.
     next_request: BootTime,
     /// Whether the board refused the last write: told once.
@@ -70,6 +78,15 @@ enum Done {
         estimate: Option<i64>,
         run: Run,
     },
+    /// It would have been a run, but its table is so large that it is to be followed.
+    Large {
+        query: Query,
+        rows: i64,
+        attempt_time: SystemTime,
+    },
+    Probed(Result<Support, Failure>),
+    Statistics(Statistics),
+    Leaf(Leaf),
     Write(Result<Written, board::Error>),
     Begin {
         pending: Pending,
@@ -78,6 +95,22 @@ enum Done {
     },
     /// The lease was told something.
     Told,
+}
+
+/// A reading of the statistics that ended; `None` when it is to be taken again.
+struct Statistics {
+    begun: BootTime,
+    took: Duration,
+    result: Result<Option<Box<Reading>>, Failure>,
+}
+
+/// An exact count of a leaf that ended.
+struct Leaf {
+    oid: Oid,
+    ticket: Ticket,
+    name: String,
+    took: Duration,
+    result: Result<Counted, Failure>,
 }
 
 // === impl Holding ===
@@ -91,10 +124,8 @@ impl Holding<'_> {
     pub async fn run(mut self, stop: &CancellationToken) {
         let mut role = self.collector.lease.subscribe();
         let mut view = self.collector.view.subscribe();
-        let mut trigger = Trigger::Leadership;
         while let Some(claim) = self.claim() {
-            self.act(&claim, trigger);
-            trigger = Trigger::Schedule;
+            self.act(&claim);
             let wait = self.next_wake(&claim).saturating_since(self.now());
             tokio::select! {
                 biased;
@@ -119,14 +150,18 @@ impl Holding<'_> {
     }
 
     /// Does everything that may be done now.
-    fn act(&mut self, claim: &Claim, trigger: Trigger) {
+    fn act(&mut self, claim: &Claim) {
         let now = self.now();
         if let Some(time_left) = claim.time_to_work(now) {
-            self.open_due(trigger, now);
-            self.begin_pending(now);
-            self.start_runs(time_left);
+            if self.following.is_settled(now) || !self.plan.may_follow() {
+                self.open_due(now);
+                self.begin_pending(now);
+                self.start_runs(now, time_left);
+            }
+            self.follow(now, time_left);
         } else {
             std::mem::take(&mut self.cancel_runs).cancel();
+            self.cancel_waiting(&Failure::new(FailureReason::Cancelled, "the lease is about to end"));
         }
         self.write(now);
     }
@@ -136,14 +171,15 @@ impl Holding<'_> {
         let now = self.now();
         let idle = now + IDLE_WAIT;
         let working = claim.time_to_work(now).is_some();
-        let due = self.plan.next_due().filter(|_| working);
+        let follow = self.following.next_wake(now, self.plan.may_follow()).filter(|_| working);
+        let due = self.plan.next_due().filter(|_| working).map(|due| due.max(self.following.settles_at(now)));
         let soft = Some(claim.soft_deadline).filter(|_| working);
         let write = self.outbox.due().filter(|_| self.writing.is_none());
         let request = Some(self.next_request).filter(|at| *at > now);
-        [due, soft, write, request, Some(claim.deadline)].into_iter().flatten().fold(idle, BootTime::min)
+        [follow, due, soft, write, request, Some(claim.deadline)].into_iter().flatten().fold(idle, BootTime::min)
     }
 
-    fn open_due(&mut self, trigger: Trigger, now: BootTime) {
+    fn open_due(&mut self, now: BootTime) {
         let (due, skipped) = self.plan.take_due(now);
         for name in skipped {
             self.collector.metrics.query.skipped(&name);
@@ -152,6 +188,7 @@ impl Holding<'_> {
             return;
         }
         let at = SystemTime::now();
+        let trigger = std::mem::replace(&mut self.next_trigger, Trigger::Schedule);
         let collection = self.running(CollectionId::generate(), trigger, at, due);
         self.open(collection, now);
     }
@@ -190,6 +227,10 @@ impl Holding<'_> {
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
             Ok(Done::Run { query, estimate, run }) => self.run_ended(&query, estimate, run),
+            Ok(Done::Large { query, rows, attempt_time }) => self.found_large(query, rows, attempt_time),
+            Ok(Done::Probed(answer)) => self.probed(answer),
+            Ok(Done::Statistics(done)) => self.statistics_read(done),
+            Ok(Done::Leaf(done)) => self.leaf_counted(done),
             Ok(Done::Write(result)) => self.write_ended(result),
             Ok(Done::Begin { pending, running, result }) => self.begin_ended(pending, running, result),
             Ok(Done::Told) => {}

@@ -14,10 +14,12 @@ use crate::{
     clock::BootTime,
     collection::{Collection, CollectionId, CollectionState, Trigger},
     failure::{Failure, FailureReason},
-    query::{Query, QueryName},
+    query::{Method, Query, QueryName},
 };
 
 use super::pace;
+
+mod follows;
 
 #[cfg(test)]
 mod tests;
@@ -35,16 +37,34 @@ struct Entry {
     query: Query,
     /// Rows of its table, counted or estimated.
     rows: Option<i64>,
+    /// Its table is to be followed, and whether it cannot be.
+    wants_following: bool,
+    refused: bool,
     /// When the schedule wants it next.
     due: BootTime,
     /// Collections that want a run that begins from now on.
     wanted_by: BTreeSet<CollectionId>,
     /// Collections that the run in progress is for; `None` when none is.
     running_for: Option<BTreeSet<CollectionId>>,
+    /// The run in progress has a statement of its own, and so a connection.
+    has_slot: bool,
     /// How long its last run took: short ones go first.
     last_duration: Duration,
     /// Its last run did not end in time, so it never gets the last slot.
     suspect: bool,
+}
+
+/// A run that begins.
+#[derive(Debug)]
+pub struct Start {
+    /// What is counted.
+    pub query: Query,
+    /// Rows of its table, where they are known.
+    pub rows: Option<i64>,
+    /// It waits for the follower, and for no connection.
+    pub follows: bool,
+    /// It would, were its table found to be large.
+    pub may_follow: bool,
 }
 
 /// A collection that is not done.
@@ -63,9 +83,12 @@ impl Plan {
         let entry = |query: &Query| Entry {
             query: query.clone(),
             rows: None,
+            wants_following: pace::wants_following(query, None, false),
+            refused: true,
             due: now,
             wanted_by: BTreeSet::new(),
             running_for: None,
+            has_slot: false,
             last_duration: Duration::ZERO,
             suspect: false,
         };
@@ -73,12 +96,14 @@ impl Plan {
         Self { entries, open: BTreeMap::new(), slots: slots.max(1) }
     }
 
-    /// Carries over that `name` had `rows` when it was counted `age` ago: a large table is not counted again because
-    /// of a new holder.
-    pub fn carry_over(&mut self, name: &QueryName, rows: i64, age: Duration, now: BootTime) {
+    /// Carries over that `name` had `rows` when they were told `age` ago by `method`: a large table is not counted
+    /// again because of a new holder.
+    pub fn carry_over(&mut self, name: &QueryName, rows: i64, method: Method, age: Duration, now: BootTime) {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.rows = Some(rows);
-            if pace::is_large(&entry.query, rows) {
+            let was = matches!(method, Method::Followed | Method::Estimated);
+            entry.wants_following = pace::wants_following(&entry.query, Some(rows), was);
+            if pace::is_large(&entry.query, rows) && !entry.follows() {
                 entry.due = now + entry.interval().saturating_sub(age);
             }
         }
@@ -132,14 +157,12 @@ impl Plan {
         self.open.values().any(|open| open.collection.trigger == Trigger::Request)
     }
 
-    /// The next query to run, marked as running; `None` when nothing is wanted or no slot is left. Requested ones go
-    /// before scheduled ones, short before long. A suspect leaves the last slot to the others, so that one slow or
-    /// locked table never holds them up.
-    pub fn start_next(&mut self) -> Option<(Query, Option<i64>)> {
-        let running = self.entries.values().filter(|entry| entry.running_for.is_some()).count();
-        if running >= self.slots {
-            return None;
-        }
+    /// The next query to run, marked as running; `None` when nothing is wanted or no slot is left for what needs one.
+    /// Requested ones go before scheduled ones, short before long. A suspect leaves the last slot to the others, so that
+    /// one slow or locked table never holds them up.
+    pub fn start_next(&mut self) -> Option<Start> {
+        let running = self.entries.values().filter(|entry| entry.running_for.is_some() && entry.has_slot).count();
+        let has_slot = running < self.slots;
         let last_slot = self.slots > 1 && running + 1 == self.slots;
         let suspects_run = self.entries.values().any(|entry| entry.suspect && entry.running_for.is_some());
         let open = &self.open;
@@ -149,14 +172,17 @@ impl Plan {
             .entries
             .values()
             .filter(|entry| !entry.wanted_by.is_empty() && entry.running_for.is_none())
-            .filter(|entry| !(entry.suspect && last_slot && suspects_run))
-            .min_by_key(|entry| (!is_requested(entry), entry.suspect, entry.last_duration))?
+            .filter(|entry| entry.follows() || (has_slot && !(entry.suspect && last_slot && suspects_run)))
+            .min_by_key(|entry| (!entry.follows(), !is_requested(entry), entry.suspect, entry.last_duration))?
             .query
             .name
             .clone();
         let entry = self.entries.get_mut(&next)?;
         entry.running_for = Some(std::mem::take(&mut entry.wanted_by));
-        Some((entry.query.clone(), entry.rows))
+        let follows = entry.follows();
+        entry.has_slot = !follows;
+        let may_follow = entry.query.method == Method::Auto && !entry.refused;
+        Some(Start { query: entry.query.clone(), rows: entry.rows, follows, may_follow })
     }
 
     /// The collection that the run in progress of `name` is for: a requested one before a scheduled one.
@@ -177,7 +203,7 @@ impl Plan {
     ) -> Vec<Collection> {
         let Some(entry) = self.entries.get_mut(name) else { return Vec::new() };
         let slow = |failure: &Failure| matches!(failure.reason, FailureReason::Timeout | FailureReason::Locked);
-        entry.suspect = failure.is_some_and(slow);
+        entry.suspect = entry.has_slot && failure.is_some_and(slow);
         entry.last_duration = duration;
         entry.learn_rows(rows);
         let failed = failure.filter(|failure| entry.query.is_failed_by(failure.reason));
@@ -217,8 +243,14 @@ impl Plan {
 // === impl Entry ===
 
 impl Entry {
+    /// Whether a run that begins now waits for the follower. One that must be followed does even where it cannot be, to
+    /// hear why.
+    fn follows(&self) -> bool {
+        self.wants_following && (!self.refused || self.query.method == Method::Followed)
+    }
+
     fn interval(&self) -> Duration {
-        pace::interval(&self.query, self.rows)
+        if self.follows() { self.query.interval } else { pace::interval(&self.query, self.rows) }
     }
 
     /// The next time on this query's own grid: ticks that were missed are gone, not made up for.
@@ -228,14 +260,19 @@ impl Entry {
         self.due = if next > now { next } else { now + interval };
     }
 
-    /// A table found to be large is put off from the tick that found it; one found to be small comes back to its own
-    /// interval.
+    /// A table found to be large is put off from the tick that found it, unless it is followed; one found to be small
+    /// comes back to its own interval.
     fn learn_rows(&mut self, rows: Option<i64>) {
         let Some(rows) = rows else { return };
         let before = self.interval();
         self.rows = Some(rows);
-        let after = self.interval();
-        self.due = self.due - before + after;
+        self.wants_following = pace::wants_following(&self.query, Some(rows), self.wants_following);
+        self.reschedule(before);
+    }
+
+    /// The interval was `before` until now.
+    fn reschedule(&mut self, before: Duration) {
+        self.due = self.due - before + self.interval();
     }
 }
 

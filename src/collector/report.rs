@@ -2,7 +2,7 @@
 //! its users complain about six of them every ten seconds, each is debug after the first success, and a collection is
 //! told at info only when its outcome differs from the one before or something failed.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use tracing::{Level, debug, error, info, trace, warn};
 
@@ -17,6 +17,9 @@ pub struct Report {
     collected_level: Level,
     succeeded: BTreeSet<QueryName>,
     failing: BTreeSet<QueryName>,
+    failing_leaves: BTreeSet<String>,
+    /// Whose changes are not counted.
+    untracked: Option<String>,
     last_outcome: Option<(CollectionState, BTreeSet<QueryName>)>,
 }
 
@@ -25,7 +28,14 @@ pub struct Report {
 impl Report {
     /// A report that has told nothing yet.
     pub fn new(collected_level: Level) -> Self {
-        Self { collected_level, succeeded: BTreeSet::new(), failing: BTreeSet::new(), last_outcome: None }
+        Self {
+            collected_level,
+            succeeded: BTreeSet::new(),
+            failing: BTreeSet::new(),
+            failing_leaves: BTreeSet::new(),
+            untracked: None,
+            last_outcome: None,
+        }
     }
 
     /// A query succeeded.
@@ -59,6 +69,32 @@ impl Report {
             _ if first => warn!(query_name, reason = reason_name, error = message, "Count failed"),
             _ => debug!(query_name, reason = reason_name, error = message, "Count failed again"),
         }
+    }
+
+    /// A leaf was counted exactly.
+    pub fn leaf_counted(&mut self, leaf: &str, rows: i64, took: Duration) {
+        self.failing_leaves.remove(leaf);
+        debug!(leaf, rows, duration_s = took.as_secs_f64(), "Leaf counted");
+    }
+
+    /// A leaf could not be counted exactly: told when it begins, and at debug while it goes on.
+    pub fn leaf_failed(&mut self, leaf: &str, failure: &Failure) {
+        let Failure { reason, message } = failure;
+        let first = *reason != FailureReason::Cancelled && self.failing_leaves.insert(leaf.to_owned());
+        let reason = reason.as_str();
+        if first {
+            warn!(leaf, reason, error = message, "Leaf not counted, its table is estimated meanwhile");
+        } else {
+            debug!(leaf, reason, error = message, "Leaf not counted");
+        }
+    }
+
+    /// Changes by `who` are not in the statistics.
+    pub fn untracked(&mut self, who: Option<String>) {
+        if let Some(who) = who.as_ref().filter(|who| self.untracked.as_ref() != Some(who)) {
+            warn!(who, "track_counts is switched off for some: rows that they change are not followed");
+        }
+        self.untracked = who;
     }
 
     /// A collection ended.

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use url::Url;
 
+use super::RedisAddr;
+
 /// Why a text is no address.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -13,9 +15,9 @@ pub enum Error {
     /// Nothing to connect to.
     #[error("want host:port, without a scheme or a user")]
     Remote,
-    /// More than one.
-    #[error("several addresses (Sentinels, or the nodes of a Cluster) are not available yet; give one host:port")]
-    Several,
+    /// The same one again; it has no secrets, being a host and a port.
+    #[error("{0} is given twice")]
+    Twice(RedisAddr),
     /// Nothing to ask over HTTP.
     #[error(
         "want http://host:port or https://host:port, with a path if need be, without a user, a query or a fragment"
@@ -37,11 +39,21 @@ pub fn listen(text: &str) -> Result<SocketAddr, Error> {
     Ok(SocketAddr::new(ip, port.parse().map_err(|_| Error::Listen)?))
 }
 
-/// A host and a port to connect to; the brackets of an IPv6 address are off.
-pub fn remote(text: &str) -> Result<(String, u16), Error> {
-    if text.contains(',') {
-        return Err(Error::Several);
+/// Servers to connect to, with commas between them.
+pub fn remotes(text: &str) -> Result<Vec<RedisAddr>, Error> {
+    let mut addrs = Vec::new();
+    for text in text.split(',') {
+        let addr = remote(text.trim())?;
+        if addrs.contains(&addr) {
+            return Err(Error::Twice(addr));
+        }
+        addrs.push(addr);
     }
+    Ok(addrs)
+}
+
+/// A server to connect to.
+fn remote(text: &str) -> Result<RedisAddr, Error> {
     let (host, port) = text.rsplit_once(':').ok_or(Error::Remote)?;
     let port = port.parse().ok().filter(|port| *port != 0).ok_or(Error::Remote)?;
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -49,7 +61,7 @@ pub fn remote(text: &str) -> Result<(String, u16), Error> {
         Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)),
     };
-    if valid { Ok((bracketed.unwrap_or(host).to_owned(), port)) } else { Err(Error::Remote) }
+    if valid { Ok(RedisAddr { host: bracketed.unwrap_or(host).to_owned(), port }) } else { Err(Error::Remote) }
 }
 
 /// The URL of a server that speaks HTTP. Credentials have settings of their own, where they are kept secret.
@@ -83,13 +95,25 @@ mod tests {
 
     #[test]
     fn a_server_is_a_host_and_a_port() {
-        assert_eq!(remote("redis.svc:6379"), Ok(("redis.svc".to_owned(), 6379)));
-        assert_eq!(remote("[fd00::1]:6379"), Ok(("fd00::1".to_owned(), 6379)));
+        for text in ["redis.svc:6379", "[fd00::1]:6379"] {
+            assert_eq!(remote(text).map(|addr| addr.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!(remote("[fd00::1]:6379").map(|addr| addr.host), Ok("fd00::1".to_owned()));
         for bad in ["", "redis", ":6379", "redis:0", "redis:port", "redis://h:1", "u:p@h:1", "::1:6379", "[redis]:6379"]
         {
             assert_eq!(remote(bad), Err(Error::Remote), "{bad}");
         }
-        assert_eq!(remote("a:1,b:1"), Err(Error::Several));
+    }
+
+    #[test]
+    fn several_servers_have_commas_between_them_and_no_server_comes_twice() {
+        let shown = |text| remotes(text).map(|addrs| addrs.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(shown("a:1"), Ok(vec!["a:1".to_owned()]));
+        assert_eq!(shown("a:1, [::1]:2,b:1"), Ok(["a:1", "[::1]:2", "b:1"].map(str::to_owned).into()));
+        for bad in ["a:1,", ",a:1", "a:1,,b:1", "a:1;b:1", "a:1 b:1"] {
+            assert_eq!(shown(bad), Err(Error::Remote), "{bad}");
+        }
+        assert_eq!(shown("a:1,b:1,a:1").unwrap_err().to_string(), "a:1 is given twice");
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! From settings that are valid by themselves to a `Config` that is valid as a whole: what must hold between settings
 //! is checked here.
 
-use std::{fmt::Display, net::SocketAddr, str::FromStr};
+use std::{fmt::Display, str::FromStr};
 
-use crate::{catalog::Catalog, lease_protocol::margin};
+use crate::{catalog::Catalog, credentials::Credentials, lease_protocol::margin};
 
 use super::{
     Acquire, CollectionConfig, Config, DatabaseConfig, DatabaseTarget, FirstStart, GaugeConfig, GrpcConfig, HttpConfig,
-    LeaseConfig, LogConfig, LogFormatter, PrometheusConfig, PrometheusTls, RatesConfig, RedisConfig, RedisTls, SslMode,
-    TracingConfig, address, costs,
+    LeaseConfig, LogConfig, LogFormatter, PrometheusConfig, PrometheusTls, RatesConfig, SslMode, TracingConfig,
+    address, costs,
     layers::Layers,
     problems::Problem,
     queries::{self, Defaults},
+    redis_cache,
     settings::Settings,
+    surface::{self, Surface},
 };
 
 const URL: &str = "database.url";
@@ -32,8 +34,9 @@ const INTERVAL: &str = "database.metrics.interval";
 const LEASE: &str = "database.metrics.leaseduration";
 const QUARANTINE: &str = "lease.quarantine";
 
-/// The whole, with what is wrong and what is odd added to the layers' own.
-pub fn build(settings: &Settings, layers: &mut Layers) -> Config {
+/// The whole and the credentials of its ports, with what is wrong and what is odd added to the layers' own.
+pub fn build(settings: &Settings, layers: &mut Layers) -> (Config, Credentials) {
+    let Surface { grpc, http, sources, credentials } = surface::build(settings, layers);
     let Layers { entries: _, records, queries, problems, warnings } = layers;
     let rates = RatesConfig {
         prometheus: prometheus(settings, problems, warnings),
@@ -54,18 +57,18 @@ pub fn build(settings: &Settings, layers: &mut Layers) -> Config {
     if queries.is_empty() {
         warnings.push("no query is on: nothing is counted".to_owned());
     }
-    let (grpc, http) = listeners(settings, problems);
-    Config {
+    let config = Config {
         instance_id: settings.text("instanceid").to_owned(),
         cluster: settings.text("cluster").to_owned(),
         grpc: GrpcConfig { addr: grpc, reflection: settings.is_on("grpc.reflection") },
         http: HttpConfig { addr: http },
+        sources,
         database: DatabaseConfig {
             target: target(settings, lease.enabled, problems),
             connect_timeout: settings.duration("database.connecttimeout"),
             connections: settings.number("database.connections"),
         },
-        redis: redis(settings, warnings),
+        redis: redis_cache::build(settings, problems, warnings),
         collection: CollectionConfig {
             interval: defaults.interval,
             trigger_interval: settings.duration("collection.triggerinterval"),
@@ -81,7 +84,8 @@ pub fn build(settings: &Settings, layers: &mut Layers) -> Config {
             collected: word(settings, "log.collected"),
         },
         tracing: TracingConfig { endpoint: settings.non_empty("tracing.endpoint") },
-    }
+    };
+    (config, credentials)
 }
 
 fn lease(settings: &Settings, problems: &mut Vec<Problem>) -> LeaseConfig {
@@ -107,25 +111,6 @@ fn lease(settings: &Settings, problems: &mut Vec<Problem>) -> LeaseConfig {
             _ => FirstStart::Wait,
         },
     }
-}
-
-/// The addresses of gRPC and of the ops port.
-fn listeners(settings: &Settings, problems: &mut Vec<Problem>) -> (SocketAddr, SocketAddr) {
-    let [grpc, http] = ["grpc.addr", "http.addr"].map(|path| {
-        let addr = address::listen(settings.text(path)).expect("an address was checked against its kind");
-        if !addr.ip().to_canonical().is_loopback() && !settings.is_on("insecure") && settings.are_sound(&["insecure"]) {
-            let text = settings.text(path);
-            let message = format!("{text} is not loopback and has no TLS; set insecure: true to allow plaintext there");
-            problems.push(Problem::at(path, message, settings.origin(path)));
-        }
-        addr
-    });
-    if grpc == http && grpc.port() != 0 {
-        let (http, grpc) = (settings.valued("http.addr"), settings.valued("grpc.addr"));
-        problems
-            .push(Problem::of("http.addr", format!("{http} is also grpc.addr, {grpc}; give each a port of its own")));
-    }
-    (grpc, http)
 }
 
 fn target(settings: &Settings, needed: bool, problems: &mut Vec<Problem>) -> DatabaseTarget {
@@ -178,36 +163,6 @@ fn target(settings: &Settings, needed: bool, problems: &mut Vec<Problem>) -> Dat
         sslkey: settings.file(key),
         sslrootcert: settings.file("database.sslrootcert"),
     }
-}
-
-fn redis(settings: &Settings, warnings: &mut Vec<String>) -> Option<RedisConfig> {
-    let tls = settings.is_on("redis.cache.tls.enabled");
-    let insecure = settings.is_on("redis.cache.tls.insecure");
-    let ca = settings.file("redis.cache.tls.ca");
-    let addr = settings.text("redis.cache.addr");
-    let config = address::remote(addr).ok().map(|(host, port)| RedisConfig {
-        host,
-        port,
-        username: settings.non_empty("redis.cache.username"),
-        password: settings.secret("redis.cache.password"),
-        db: settings.number("redis.cache.db"),
-        dial_timeout: settings.duration("redis.cache.dialtimeout"),
-        read_timeout: settings.duration("redis.cache.readtimeout"),
-        write_timeout: settings.duration("redis.cache.writetimeout"),
-        tls: tls.then_some(RedisTls { insecure, ca: ca.clone() }),
-    });
-    let reason = if !settings.is_on("redis.cache.enabled") {
-        "redis.cache.enabled is false"
-    } else if addr.is_empty() {
-        "no redis.cache.addr"
-    } else {
-        if !tls && (insecure || ca.is_some()) {
-            warnings.push("redis.cache.tls.enabled is false: the rest of redis.cache.tls is ignored".to_owned());
-        }
-        return config;
-    };
-    warnings.push(format!("{reason}: the lease and the board live in memory: one instance only"));
-    None
 }
 
 fn prometheus(

@@ -17,22 +17,12 @@ use crate::rates::{
 use super::{
     origin::Origin,
     problems::Problem,
-    schema::{self, COST_KEYS},
-    yaml::{Node, Value},
+    records::{Record, Records},
+    schema::COST_KEYS,
+    yaml::Node,
 };
 
-const PATH: &str = "rates.costs";
-
-/// One record with its place.
-struct Record<'a> {
-    path: String,
-    /// Of the list; each line of it is a place of its own.
-    origin: &'a Origin,
-    line: u64,
-    /// With their lines.
-    texts: BTreeMap<&'static str, (String, u64)>,
-    problems: &'a mut Vec<Problem>,
-}
+const RECORDS: Records = Records { path: "rates.costs", noun: "cost", keys: COST_KEYS };
 
 /// The overrides, with what is wrong with them.
 pub fn build(given: Option<&(Vec<Node>, Origin)>, problems: &mut Vec<Problem>) -> Vec<CostOverride> {
@@ -40,9 +30,8 @@ pub fn build(given: Option<&(Vec<Node>, Origin)>, problems: &mut Vec<Problem>) -
     let mut overrides: Vec<CostOverride> = Vec::new();
     let before = problems.len();
     for (index, node) in nodes.iter().enumerate() {
-        let path = format!("{PATH}[{index}]");
-        let mut record = Record { path, origin, line: node.line, texts: BTreeMap::new(), problems };
-        let Some(change) = record.read(node).and_then(|()| record.cost()) else { continue };
+        let Some(mut record) = RECORDS.read(index, node, origin, problems) else { continue };
+        let Some(change) = cost(&mut record) else { continue };
         match overrides.iter().find(|earlier| is_same(earlier, &change)) {
             Some(earlier) => record.refuse("", &format!("is of the same requests as {}", earlier.field)),
             None => overrides.push(change),
@@ -54,80 +43,37 @@ pub fn build(given: Option<&(Vec<Node>, Origin)>, problems: &mut Vec<Problem>) -
     overrides
 }
 
-// === impl Record ===
-
-impl Record<'_> {
-    /// Takes the keys that are known; `None` when there are no keys at all.
-    fn read(&mut self, node: &Node) -> Option<()> {
-        let Value::Map(entries) = &node.value else {
-            self.refuse("", "want keys, not a value");
-            return None;
-        };
-        for (key, line, node) in entries {
-            let Some(known) = COST_KEYS.iter().find(|known| known.key == key) else {
-                let nearest = schema::most_like(key, COST_KEYS.iter().map(|known| known.key.to_owned()));
-                self.refuse_at(*line, key, &format!("no such key of a cost; the nearest is {nearest}"));
-                continue;
-            };
-            match &node.value {
-                Value::Null => {}
-                Value::Scalar(text) => drop(self.texts.insert(known.key, (text.trim().to_owned(), *line))),
-                Value::List(_) | Value::Map(_) => self.refuse_at(*line, key, "want one value"),
-            }
-        }
-        Some(())
+/// The override; `None` when something is wrong with it.
+fn cost(record: &mut Record<'_>) -> Option<CostOverride> {
+    let before = record.problems();
+    let [method, handler] = ["method", "handler"].map(|key| record.wanted(key));
+    let [code, kind] = ["code", "kind"].map(|key| record.text(key));
+    if let Err(Invalid { field: _, problem }) = check_code(&code) {
+        record.refuse("code", &problem);
     }
-
-    /// The override; `None` when something is wrong with it.
-    fn cost(&mut self) -> Option<CostOverride> {
-        let before = self.problems.len();
-        for key in ["method", "handler"] {
-            if self.text(key).is_empty() {
-                self.refuse(key, "is not set");
-            }
-        }
-        let code = self.text("code");
-        if let Err(Invalid { field: _, problem }) = check_code(&code) {
-            self.refuse("code", &problem);
-        }
-        if Operation::ALL.iter().all(|operation| self.text(operation.as_str()).is_empty()) {
-            self.refuse("", "has none of select, insert, update and delete; write select: 0 when it costs nothing");
-        }
-        let operations = PerOperation::from_fn(|operation| self.count(operation.as_str()));
-        let (handler, method, kind) = (self.text("handler"), self.text("method"), self.text("kind"));
-        let (field, note) = (self.path.clone(), "configuration".to_owned());
-        let is_sound = self.problems.len() == before;
-        is_sound.then_some(CostOverride { field, handler, method, code, kind, operations, note })
+    if Operation::ALL.iter().all(|operation| record.text(operation.as_str()).is_empty()) {
+        record.refuse("", "has none of select, insert, update and delete; write select: 0 when it costs nothing");
     }
+    let operations = PerOperation::from_fn(|operation| count(record, operation.as_str()));
+    let (field, note) = (record.path.clone(), "configuration".to_owned());
+    let is_sound = record.problems() == before;
+    is_sound.then_some(CostOverride { field, handler, method, code, kind, operations, note })
+}
 
-    fn count(&mut self, key: &'static str) -> Expression {
-        let text = self.text(key);
-        if text.is_empty() {
-            return Expression::default();
-        }
-        let expression = text.parse::<Expression>().unwrap_or_else(|error| {
-            self.refuse(key, &error.to_string());
-            Expression::default()
-        });
-        // Whatever sizes a request gives: it must not fail for what stands here.
-        if !expression.is_never_negative() {
-            self.refuse(key, &format!("{text} is below 0 for some sizes"));
-        }
-        expression
+fn count(record: &mut Record<'_>, key: &'static str) -> Expression {
+    let text = record.text(key);
+    if text.is_empty() {
+        return Expression::default();
     }
-
-    fn text(&self, key: &str) -> String {
-        self.texts.get(key).map(|(text, _)| text.clone()).unwrap_or_default()
+    let expression = text.parse::<Expression>().unwrap_or_else(|error| {
+        record.refuse(key, &error.to_string());
+        Expression::default()
+    });
+    // Whatever sizes a request gives: it must not fail for what stands here.
+    if !expression.is_never_negative() {
+        record.refuse(key, &format!("{text} is below 0 for some sizes"));
     }
-
-    fn refuse(&mut self, key: &str, message: &str) {
-        self.refuse_at(self.texts.get(key).map_or(self.line, |(_, line)| *line), key, message);
-    }
-
-    fn refuse_at(&mut self, line: u64, key: &str, message: &str) {
-        let path = if key.is_empty() { self.path.clone() } else { format!("{}.{key}", self.path) };
-        self.problems.push(Problem::at(path, message, self.origin.at_line(line)));
-    }
+    expression
 }
 
 fn is_same(one: &CostOverride, other: &CostOverride) -> bool {

@@ -28,8 +28,8 @@ pub enum Kind {
     Records,
     /// An address to listen on.
     Listen,
-    /// A server to connect to, or nothing.
-    Remote,
+    /// Servers to connect to, with commas between them where there is no YAML, or nothing.
+    Remotes,
     /// A name of a fleet: part of every Redis key.
     Cluster,
     /// A name of an instance, or nothing.
@@ -56,7 +56,7 @@ impl Kind {
 
     /// Whether a YAML list may stand there.
     pub fn takes_list(self) -> bool {
-        matches!(self, Self::List | Self::Remote)
+        matches!(self, Self::List | Self::Remotes)
     }
 
     /// Why `text` cannot stand there; says nothing of a secret.
@@ -64,7 +64,7 @@ impl Kind {
         let fail = |message: String| Err(message);
         match self {
             Self::Text | Self::Secret | Self::List | Self::Records => Ok(()),
-            Self::Remote
+            Self::Remotes
             | Self::InstanceId
             | Self::DatabaseHost
             | Self::DatabaseUrl
@@ -84,7 +84,7 @@ impl Kind {
             Self::Choice(words) if words.contains(&text) => Ok(()),
             Self::Choice(words) => fail(format!("{text:?} is not one of {}", words.join(", "))),
             Self::Listen => address::listen(text).map(drop).map_err(|error| error.to_string()),
-            Self::Remote => address::remote(text).map(drop).map_err(|error| error.to_string()),
+            Self::Remotes => address::remotes(text).map(drop).map_err(|error| error.to_string()),
             Self::Cluster if is_cluster(text) => Ok(()),
             Self::Cluster => fail(format!("{text:?} is not a fleet's name; want letters, digits, _, . and -")),
             Self::InstanceId if text.len() <= 128 && text.chars().all(|c| c.is_ascii_graphic()) => Ok(()),

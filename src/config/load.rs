@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, env, fmt::Write as _, path::PathBuf};
 
+use crate::credentials::Credentials;
+
 use super::{
     Config, build,
     kind::Kind,
@@ -42,6 +44,8 @@ pub struct ServeArgs {
 pub struct Loaded {
     /// The settings.
     pub config: Config,
+    /// What the files of the own ports hold.
+    pub credentials: Credentials,
     /// What is odd, for the log: one line each.
     pub warnings: Vec<String>,
     /// Every setting that can be given, in the order of the table, then the queries' keys.
@@ -112,13 +116,13 @@ pub fn load(args: &ServeArgs, env: impl Iterator<Item = (String, String)>) -> Re
         layers.entries.insert("instanceid".to_owned(), entry);
     }
     let settings = Settings::new(layers.entries.clone(), &mut layers.problems);
-    let config = build::build(&settings, &mut layers);
+    let (config, credentials) = build::build(&settings, &mut layers);
     if !layers.problems.is_empty() {
         return Err(Problems(layers.problems));
     }
     let effective = effective(&layers.entries, &layers.queries);
     let colour = environment.get("NO_COLOR").is_none_or(String::is_empty);
-    Ok(Loaded { config, warnings: layers.warnings, effective, colour })
+    Ok(Loaded { config, credentials, warnings: layers.warnings, effective, colour })
 }
 
 /// The host's name and a random suffix, so two instances on one host differ, and so does an instance from itself before
@@ -141,7 +145,7 @@ fn effective(entries: &BTreeMap<String, Entry>, queries: &BTreeMap<String, Query
         Effective { path: path.to_owned(), shown: shown.to_owned(), origin }
     };
     let mut effective = Vec::new();
-    for setting in SETTINGS.iter().filter(|setting| setting.available) {
+    for setting in SETTINGS {
         effective.push(line(setting.path, setting.kind.is_secret(), setting.default));
         let file = format!("{}file", setting.path);
         if setting.kind.is_secret() && entries.contains_key(&file) {

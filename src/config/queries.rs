@@ -78,9 +78,6 @@ impl<'a> Keys<'a> {
                 self.refuse(known.key, &message);
             }
         }
-        if self.get("cap").is_some() {
-            self.refuse("cap", "not available yet; leave it out");
-        }
     }
 
     /// The built-in with what was given changed. What it counts is fixed: its name is a promise.
@@ -116,33 +113,52 @@ impl<'a> Keys<'a> {
         let method = if matches!(source, Source::Table(_)) { Method::Auto } else { Method::Exact };
         let Defaults { catalog: _, interval, timeout } = *defaults;
         let description = String::new();
-        Some(self.filled(Query { name, description, source, method, interval, timeout, builtin: false }))
+        Some(self.filled(Query { name, description, source, method, cap: None, interval, timeout, builtin: false }))
     }
 
     fn filled(&mut self, query: Query) -> Query {
         let length = |entry: Option<&Entry>, default| {
             entry.and_then(|entry| duration::parse(&entry.text).ok()).unwrap_or(default)
         };
+        let method = self.method(&query.source).unwrap_or(query.method);
         Query {
             description: self.get("description").map_or(query.description, |entry| entry.text.clone()),
             interval: length(self.get("interval"), query.interval),
             timeout: length(self.get("timeout"), query.timeout),
-            method: self.method(&query.source).unwrap_or(query.method),
+            cap: self.cap(method),
+            method,
             ..query
         }
     }
 
     /// A statement can only be run, so `auto` of one is `exact`.
     fn method(&mut self, source: &Source) -> Option<Method> {
-        let message = match (self.get("method")?.text.as_str(), source) {
-            ("exact", _) | ("auto", Source::Statement { .. }) => return Some(Method::Exact),
-            ("auto", Source::Table(_)) => return Some(Method::Auto),
-            (text @ ("exactcapped" | "followed" | "estimated"), _) => {
-                format!("{text} is not available yet; use exact or auto")
-            }
-            (text, _) => format!("{text:?} is not one of exact, auto"),
+        let is_table = matches!(source, Source::Table(_));
+        let method = match self.get("method")?.text.as_str() {
+            "auto" if !is_table => Method::Exact,
+            "auto" => Method::Auto,
+            "exact" => Method::Exact,
+            "exactcapped" => Method::ExactCapped,
+            "followed" => Method::Followed,
+            "estimated" => Method::Estimated,
+            // Refused already.
+            _ => return None,
         };
-        self.refuse("method", &message);
+        if !is_table && method != Method::Exact {
+            self.refuse("method", "only all rows of a table can be counted like that; use exact");
+            return None;
+        }
+        Some(method)
+    }
+
+    fn cap(&mut self, method: Method) -> Option<i64> {
+        let cap = self.get("cap").map(|entry| entry.text.parse().ok());
+        match (method, cap) {
+            (Method::ExactCapped, None) => self.refuse("cap", "must say how many rows are counted at most"),
+            (Method::ExactCapped, Some(cap)) => return cap,
+            (_, Some(_)) => self.refuse("cap", "means something with method: exactcapped only"),
+            (_, None) => {}
+        }
         None
     }
 

@@ -12,8 +12,6 @@ pub struct Setting {
     pub kind: Kind,
     /// What holds when nobody says otherwise.
     pub default: &'static str,
-    /// Whether anything but the default can be given.
-    pub available: bool,
     /// What it is, for people.
     pub about: &'static str,
 }
@@ -33,24 +31,31 @@ const LEVELS: Kind = Kind::Choice(&["error", "warn", "info", "debug", "trace"]);
 
 const MODELS: Kind = Kind::Choice(&["registry-4.32", "published-2020", "parametric-2020"]);
 
+const TLS_VERSIONS: Kind = Kind::Choice(&["tls1.2", "tls1.3"]);
+
 /// Every setting but the queries, in the order in which they are listed.
 pub const SETTINGS: &[Setting] = &[
     on("instanceid", Kind::InstanceId, "", "unique in the fleet; empty: host name and a random suffix"),
     on("cluster", Kind::Cluster, "default", "one fleet, one name; part of every Redis key"),
     on("grpc.addr", Kind::Listen, "127.0.0.1:50051", "where gRPC listens; `:50051` is every interface"),
     on("grpc.reflection", Kind::Bool, "true", "serve reflection, for grpcurl"),
-    off("grpc.tls.certificate", Kind::Text, "", "certificate chain, a PEM file"),
-    off("grpc.tls.key", Kind::Text, "", "its key, a PEM file"),
-    off("grpc.tls.clientcas", Kind::List, "", "authorities of client certificates, PEM files"),
-    off("grpc.tls.allowednames", Kind::List, "", "names that a client certificate may have"),
-    off("grpc.tls.minimumtls", Kind::Text, "tls1.2", "the oldest version of TLS"),
+    on("grpc.tls.certificate", Kind::Text, "", "certificate chain, a PEM file; empty: plaintext"),
+    on("grpc.tls.key", Kind::Text, "", "its key, a PEM file"),
+    on(
+        "grpc.tls.clientcas",
+        Kind::List,
+        "",
+        "authorities of client certificates, PEM files; empty: none are asked for",
+    ),
+    on("grpc.tls.allowednames", Kind::List, "", "names that a client certificate may have; empty: any"),
+    on("grpc.tls.minimumtls", TLS_VERSIONS, "tls1.2", "the oldest version of TLS"),
     on("http.addr", Kind::Listen, "127.0.0.1:9464", "where the ops port listens"),
-    off("http.tls.certificate", Kind::Text, "", "as under grpc"),
-    off("http.tls.key", Kind::Text, "", "as under grpc"),
-    off("http.tls.clientcas", Kind::List, "", "as under grpc"),
-    off("http.tls.allowednames", Kind::List, "", "as under grpc"),
-    off("http.tls.minimumtls", Kind::Text, "tls1.2", "as under grpc"),
-    off("auth.tokens", Kind::Records, "", "bearer tokens and their roles"),
+    on("http.tls.certificate", Kind::Text, "", "as under grpc"),
+    on("http.tls.key", Kind::Text, "", "as under grpc"),
+    on("http.tls.clientcas", Kind::List, "", "as under grpc"),
+    on("http.tls.allowednames", Kind::List, "", "as under grpc"),
+    on("http.tls.minimumtls", TLS_VERSIONS, "tls1.2", "as under grpc"),
+    on("auth.tokens", Kind::Records, "", "bearer tokens and their roles, see below; empty: none is asked for"),
     on("insecure", Kind::Bool, "false", "allow plaintext on addresses that are not loopback"),
     on("database.url", Kind::DatabaseUrl, "", "instead of the parts below"),
     on("database.host", Kind::DatabaseHost, "", "a name, an address or a socket directory"),
@@ -73,17 +78,23 @@ pub const SETTINGS: &[Setting] = &[
     on("database.metrics.interval", Kind::Duration(100), "10s", "how often a query is counted"),
     on("database.metrics.leaseduration", Kind::Duration(200), "30s", "life of the lease; longer than the interval"),
     on("redis.cache.enabled", Kind::Bool, "true", "false: as without an address"),
-    on("redis.cache.addr", Kind::Remote, "", "host:port; empty: lease and board in memory, one instance only"),
-    off("redis.cache.mainname", Kind::Text, "", "name of the main server, for Sentinel"),
+    on(
+        "redis.cache.addr",
+        Kind::Remotes,
+        "",
+        "host:port; several: with mainname Sentinels, without it nodes of a Cluster; empty: lease and board in memory, \
+         one instance only",
+    ),
+    on("redis.cache.mainname", Kind::Text, "", "what the Sentinels call the master"),
     on("redis.cache.username", Kind::Text, "", "ACL user"),
     on("redis.cache.password", Kind::Secret, "", "its password"),
-    off("redis.cache.sentinelusername", Kind::Text, "", "ACL user of the Sentinels"),
-    off("redis.cache.sentinelpassword", Kind::Secret, "", "its password"),
-    on("redis.cache.db", Kind::Int(0, 65535), "0", "number of the database"),
+    on("redis.cache.sentinelusername", Kind::Text, "", "ACL user of the Sentinels"),
+    on("redis.cache.sentinelpassword", Kind::Secret, "", "its password"),
+    on("redis.cache.db", Kind::Int(0, 65535), "0", "number of the database; a Cluster has 0 only"),
     on("redis.cache.dialtimeout", Kind::Duration(10), "5s", "for connecting"),
     on("redis.cache.readtimeout", Kind::Duration(10), "5s", "for an answer"),
     on("redis.cache.writetimeout", Kind::Duration(10), "5s", "for sending"),
-    on("redis.cache.tls.enabled", Kind::Bool, "false", "TLS towards Redis"),
+    on("redis.cache.tls.enabled", Kind::Bool, "false", "TLS towards Redis, and towards Sentinels"),
     on("redis.cache.tls.insecure", Kind::Bool, "false", "accept any certificate"),
     on("redis.cache.tls.ca", Kind::Text, "", "authorities, a PEM file; empty: the system's"),
     on("lease.acquire", Kind::Choice(&["standby", "once"]), "standby", "`once`: a single attempt"),
@@ -125,8 +136,12 @@ pub const QUERY_KEYS: &[QueryKey] = &[
     key("table", Kind::Text, "instead of `sql`: all rows of this table"),
     key("interval", Kind::Duration(100), "default: database.metrics.interval"),
     key("timeout", Kind::Duration(100), "default: collection.timeout"),
-    key("method", Kind::Text, "`exact`, or `auto` for a table"),
-    key("cap", Kind::Text, "not available yet"),
+    key(
+        "method",
+        Kind::Choice(&["exact", "exactcapped", "followed", "estimated", "auto"]),
+        "how the rows of a table are counted, default: auto; of `sql` only `exact`",
+    ),
+    key("cap", Kind::Int(1, i64::MAX), "with `method: exactcapped`: rows that are counted at most"),
     key("enabled", Kind::Bool, "default: true; of a built-in: what `catalog` says"),
 ];
 
@@ -142,12 +157,15 @@ pub const COST_KEYS: &[QueryKey] = &[
     key("delete", Kind::Text, "DELETEs, likewise"),
 ];
 
-const fn on(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Setting {
-    Setting { path, kind, default, available: true, about }
-}
+/// Every key of a record of `auth.tokens`.
+pub const TOKEN_KEYS: &[QueryKey] = &[
+    key("name", Kind::Text, "who has it, for the log and the traces: letters, digits, `.`, `_` and `-`"),
+    key("tokenfile", Kind::Text, "path of the file that holds it, on one line"),
+    key("role", Kind::Text, "`read` or `operate`"),
+];
 
-const fn off(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Setting {
-    Setting { path, kind, default, available: false, about }
+const fn on(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Setting {
+    Setting { path, kind, default, about }
 }
 
 const fn key(key: &'static str, kind: Kind, about: &'static str) -> QueryKey {

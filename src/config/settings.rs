@@ -60,6 +60,11 @@ impl Settings {
         self.non_empty(path).map(PathBuf::from)
     }
 
+    /// The items of the list at `path`.
+    pub fn list(&self, path: &str) -> Vec<String> {
+        self.text(path).split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
     /// The truth value at `path`.
     pub fn is_on(&self, path: &str) -> bool {
         self.text(path) == "true"
@@ -103,15 +108,9 @@ impl Settings {
     }
 
     fn problem(&self, setting: &'static Setting) -> Option<Problem> {
-        let Setting { path, kind, default, available, about: _ } = *setting;
+        let Setting { path, kind, .. } = *setting;
         let file = format!("{path}file");
         let both = if kind.is_secret() { self.set(&[path, &file]) } else { Vec::new() };
-        if !available {
-            let path =
-                [path, &file].into_iter().find(|path| self.given.get(*path).is_some_and(|e| e.text != default))?;
-            let message = "not available yet; leave it out";
-            return Some(Problem::at(path, message, self.origin(path)));
-        }
         if let [inline, file] = &both[..] {
             return Some(Problem::of(path, format!("give {inline} or {file}, not both")));
         }

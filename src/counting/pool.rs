@@ -76,11 +76,21 @@ struct Health {
     last_error: Option<String>,
 }
 
+/// A session for several statements, one after the other. It goes back to the others when it is dropped, unless a
+/// statement on it was interrupted or broke it.
+pub struct Lent<'a> {
+    slot: Slot<'a>,
+    until: Instant,
+    cancel: &'a CancellationToken,
+}
+
 /// The right to one backend.
 struct Slot<'a> {
     pool: &'a Pool,
     permit: OwnedSemaphorePermit,
-    /// The server may still have a backend for it that no idle session stands for.
+    /// Ready for a statement; `None` before the first, and after one that did not end well.
+    session: Option<Session>,
+    /// The server may still have a backend for it that no session stands for.
     lingers: bool,
 }
 
@@ -123,10 +133,17 @@ impl Pool {
         let slot = self.unless_cancelled(cancel, self.slot(time_left.min(LONGEST_WAIT))).await;
         let (attempt_time, begun) = (SystemTime::now(), Instant::now());
         let rows = match slot {
-            Ok(mut slot) => self.unless_cancelled(cancel, slot.run(sql, limit, until)).await,
+            Ok(slot) => Lent { slot, until, cancel }.fetch(sql, limit).await,
             Err(failure) => Err(failure),
         };
         Ran { rows, attempt_time, answer_time: SystemTime::now(), duration: begun.elapsed() }
+    }
+
+    /// A session for several statements, all of them within `time_left` with the wait for a connection.
+    pub async fn lend<'a>(&'a self, time_left: Duration, cancel: &'a CancellationToken) -> Result<Lent<'a>, Failure> {
+        let until = Instant::now() + time_left.min(FAR);
+        let slot = self.unless_cancelled(cancel, self.slot(time_left.min(LONGEST_WAIT))).await?;
+        Ok(Lent { slot, until, cancel })
     }
 
     /// The connections as of now.
@@ -170,7 +187,8 @@ impl Pool {
     async fn slot(&self, wait: Duration) -> Result<Slot<'_>, Failure> {
         match timeout(wait, self.permits.clone().acquire_owned()).await {
             Ok(permit) => {
-                Ok(Slot { pool: self, permit: permit.expect("the semaphore is never closed"), lingers: false })
+                let permit = permit.expect("the semaphore is never closed");
+                Ok(Slot { pool: self, permit, session: None, lingers: false })
             }
             Err(_) => {
                 let message = format!("no connection was free within {}: see database.connections", told(wait));
@@ -201,28 +219,42 @@ impl Pool {
     }
 }
 
+// === impl Lent ===
+
+impl Lent<'_> {
+    /// Runs one more statement, for at most `limit` on the server.
+    pub async fn fetch(&mut self, sql: &str, limit: Duration) -> Result<Vec<PgRow>, Failure> {
+        self.slot.pool.unless_cancelled(self.cancel, self.slot.run(sql, limit, self.until)).await
+    }
+}
+
 // === impl Slot ===
 
 impl Slot<'_> {
     async fn run(&mut self, sql: &str, limit: Duration, until: Instant) -> Result<Vec<PgRow>, Failure> {
-        let mut session = self.session(until).await.inspect_err(|failure| self.pool.unanswered(failure))?;
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.open(until).await.inspect_err(|failure| self.pool.unanswered(failure))?,
+        };
+        // Until it is back, whatever interrupts this leaves a backend behind.
+        self.lingers = true;
         self.pool.answered();
 
         let limit = whole_millis(limit.min(until.saturating_duration_since(Instant::now())));
         if limit.is_zero() {
-            self.give_back(session);
+            self.keep(session);
             return Err(Failure::new(FailureReason::Timeout, "no time was left for the statement"));
         }
         let begun = Instant::now();
         match timeout(limit + GRACE, session.fetch(sql, limit)).await {
             Ok(Ok(rows)) => {
-                self.give_back(session);
+                self.keep(session);
                 Ok(rows)
             }
             Ok(Err(error)) => {
                 let (failure, remains) = fault::of_statement(&error, limit, begun.elapsed());
                 match remains {
-                    Remains::Usable => self.give_back(session),
+                    Remains::Usable => self.keep(session),
                     Remains::Gone => self.lingers = false,
                     Remains::Unknown => {}
                 }
@@ -241,7 +273,7 @@ impl Slot<'_> {
     }
 
     /// An idle session that still answers, or a new one.
-    async fn session(&mut self, until: Instant) -> Result<Session, Failure> {
+    async fn open(&mut self, until: Instant) -> Result<Session, Failure> {
         self.lingers = true;
         let idle = lock(&self.pool.idle).pop();
         if let Some(mut session) = idle {
@@ -263,14 +295,18 @@ impl Slot<'_> {
         }
     }
 
-    fn give_back(&mut self, session: Session) {
-        lock(&self.pool.idle).push(session);
+    fn keep(&mut self, session: Session) {
+        self.session = Some(session);
         self.lingers = false;
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
+        // Before the permit: who gets that must not find fewer sessions than there are.
+        if let Some(session) = self.session.take() {
+            lock(&self.pool.idle).push(session);
+        }
         if !self.lingers {
             return;
         }

@@ -27,6 +27,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 const SETTINGS: &str = "SET /* rowcount */ client_connection_check_interval = '200ms'; \
                         SET /* rowcount */ idle_session_timeout = '60s'";
 
+/// From 15 on: with `none` a row of statistics may change while it is read. Unknown before.
+const CONSISTENCY: &str = "SET /* rowcount */ stats_fetch_consistency = 'cache'";
+
 /// A connection, ready for a statement.
 pub struct Session {
     connection: PgConnection,
@@ -41,11 +44,13 @@ impl Session {
     pub async fn open(config: &DatabaseConfig, application_name: &str) -> Result<Self, Failure> {
         let options = target::options(config, application_name)?;
         let mut connection = connect(options).await.map_err(|error| fault::of_connecting(&error))?;
-        match sqlx::raw_sql(SETTINGS).execute(&mut connection).await {
-            // 42704: the server is older; 22023: its system cannot look. Then only the time limit ends a statement.
-            Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42704" | "22023")) => {}
-            other => {
-                other.map_err(|error| fault::of_connecting(&error))?;
+        // 42704: the server is older; 22023: its system cannot look. Then only the time limit ends a statement.
+        for (settings, ignored) in [(SETTINGS, ["42704", "22023"].as_slice()), (CONSISTENCY, &["42704"])] {
+            match sqlx::raw_sql(settings).execute(&mut connection).await {
+                Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| ignored.contains(&&*code)) => {}
+                other => {
+                    other.map_err(|error| fault::of_connecting(&error))?;
+                }
             }
         }
         Ok(Self { connection, limit: None })

@@ -23,7 +23,12 @@ const AFTER: &str = "\n) AS counted LIMIT 2";
 /// The statement that counts for `query`.
 pub fn count(query: &Query) -> String {
     match &query.source {
-        Source::Table(table) => format!("{BEFORE}SELECT count(*) FROM {}{AFTER}", quoted(table)),
+        Source::Table(table) => match query.cap {
+            Some(cap) => {
+                format!("{BEFORE}SELECT count(*) FROM (SELECT FROM {} LIMIT {cap}) AS rows{AFTER}", quoted(table))
+            }
+            None => format!("{BEFORE}SELECT count(*) FROM {}{AFTER}", quoted(table)),
+        },
         Source::Statement { sql, .. } => {
             format!("{BEFORE}{}{AFTER}", sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace()))
         }
@@ -33,6 +38,11 @@ pub fn count(query: &Query) -> String {
 /// The statement that asks the planner how many rows `table` has.
 pub fn estimate(table: &str) -> String {
     format!("EXPLAIN {MARK} SELECT FROM {}", quoted(table))
+}
+
+/// The statement that asks the planner what `count` would cost.
+pub fn plan(query: &Query) -> String {
+    format!("EXPLAIN {MARK} {}", count(query))
 }
 
 /// The integer in the answer to `count`, and how long before the answer its statement began.
@@ -71,6 +81,18 @@ pub fn estimate_of(rows: &[PgRow]) -> Result<i64, Failure> {
     top.and_then(rows_in).ok_or_else(|| wrong("a plan without an estimate"))
 }
 
+/// The cost in the answer to `plan`, in the planner's units: that of the top line.
+pub fn cost_of(rows: &[PgRow]) -> Result<f64, Failure> {
+    let top: Option<&str> = rows.first().and_then(|row| row.try_get(0).ok());
+    top.and_then(cost_in).ok_or_else(|| wrong("a plan without a cost"))
+}
+
+fn cost_in(line: &str) -> Option<f64> {
+    let (_, after) = line.split_once("..")?;
+    let (number, _) = after.split_once(' ')?;
+    number.parse().ok()
+}
+
 fn rows_in(line: &str) -> Option<i64> {
     let (_, after) = line.split_once(" rows=")?;
     let (number, _) = after.split_once(' ')?;
@@ -107,6 +129,7 @@ mod tests {
             description: String::new(),
             source,
             method: crate::query::Method::Exact,
+            cap: None,
             interval: second,
             timeout: second,
             builtin: true,
@@ -119,5 +142,7 @@ mod tests {
     fn the_estimate_is_the_top_lines() {
         assert_eq!(rows_in("Append  (cost=0.00..46.60 rows=1773 width=0)"), Some(1773));
         assert_eq!(rows_in("Result"), None);
+        assert_eq!(cost_in("Limit  (cost=46.60..1173.51 rows=2 width=16)"), Some(1173.51));
+        assert_eq!(cost_in("Result"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! A private Redis: without persistence unless asked, gone without a trace when dropped.
 
-use std::time::Duration;
+use std::{env, ffi::OsString, time::Duration};
 
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, aio::MultiplexedConnection};
 use rustix::process::Signal;
@@ -8,6 +8,9 @@ use rustix::process::Signal;
 use crate::demo::server::{Error, Server, free_port};
 
 const PACKAGE: &str = "redis-server";
+
+/// Names the program of another version, which may lie where only we can read it.
+const PROGRAM: &str = "REDIS_SERVER";
 
 /// The longest that connecting, or the answer to one command, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,6 +22,10 @@ pub struct RedisOptions {
     pub config: Vec<String>,
     /// Files in the server's directory, by name: certificates, keys. The server owns them.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Arguments after the name of redis.conf.
+    pub args: Vec<String>,
+    /// Where it listens on 127.0.0.1; `None`: a free port.
+    pub port: Option<u16>,
     /// Whether data survives `restart` and `kill`.
     pub appendonly: bool,
     /// Password of the default user.
@@ -28,7 +35,9 @@ pub struct RedisOptions {
 /// A running server; dropping it ends it and removes its data.
 pub struct RedisServer {
     server: Server,
+    program: OsString,
     port: u16,
+    args: Vec<String>,
     password: Option<String>,
 }
 
@@ -42,9 +51,13 @@ impl RedisServer {
 
     /// A server of these options.
     pub async fn start_with(options: RedisOptions) -> Result<Self, Error> {
-        let RedisOptions { config, files, appendonly, requirepass } = options;
-        let server = Server::new("redis", "KILL")?;
-        let port = free_port()?;
+        let RedisOptions { config, files, args, port, appendonly, requirepass } = options;
+        let program = env::var_os(PROGRAM);
+        let server = match &program {
+            Some(_) => Server::new_as_us("redis", "KILL"),
+            None => Server::new("redis", "KILL"),
+        }?;
+        let port = port.map_or_else(free_port, Ok)?;
         let mut lines = vec![
             format!("port {port}"),
             "bind 127.0.0.1".into(),
@@ -58,7 +71,8 @@ impl RedisServer {
         for (name, contents) in files {
             server.write(name, &contents)?;
         }
-        let mut redis = Self { server, port, password: requirepass };
+        let program = program.unwrap_or_else(|| "redis-server".into());
+        let mut redis = Self { server, program, port, args, password: requirepass };
         redis.launch().await?;
         Ok(redis)
     }
@@ -133,8 +147,8 @@ impl RedisServer {
     }
 
     async fn launch(&mut self) -> Result<(), Error> {
-        let mut command = self.server.command("redis-server")?;
-        command.arg("redis.conf");
+        let mut command = self.server.command(&self.program)?;
+        command.arg("redis.conf").args(&self.args);
         let url = self.url();
         let ready = async |_| {
             let Ok(mut connection) = connect(&url).await else { return false };

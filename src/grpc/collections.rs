@@ -135,13 +135,7 @@ impl Collections {
                     status::invalid_field("page_token", "is not the next_page_token of an earlier page")
                 })?),
             };
-        let mut rest = self.counts.view.now().collections_newest_first();
-        rest.retain(|collection| before.is_none_or(|before| collection.id < before));
-        let has_more = rest.len() > size;
-        rest.truncate(size);
-        let next_page_token = rest.last().filter(|_| has_more).map(|last| last.id.to_string()).unwrap_or_default();
-        let collections = rest.iter().map(convert::collection).collect();
-        Ok(v1::ListCollectionsResponse { collections, next_page_token })
+        Ok(page(&self.counts.view.now(), before, size))
     }
 
     fn place(&self, wait: Option<Instant>) -> Result<Option<SemaphorePermit<'_>>, Status> {
@@ -160,6 +154,17 @@ impl Collections {
             () = self.stop.cancelled() => Err(status::shutting_down()),
         }
     }
+}
+
+/// The newest of what is seen, from `before` on.
+pub fn page(seen: &Seen, before: Option<CollectionId>, size: usize) -> v1::ListCollectionsResponse {
+    let mut rest = seen.collections_newest_first();
+    rest.retain(|collection| before.is_none_or(|before| collection.id < before));
+    let has_more = rest.len() > size;
+    rest.truncate(size);
+    let next_page_token = rest.last().filter(|_| has_more).map(|last| last.id.to_string()).unwrap_or_default();
+    let collections = rest.iter().map(convert::collection).collect();
+    v1::ListCollectionsResponse { collections, next_page_token }
 }
 
 /// What the board answers, in time.

@@ -25,6 +25,7 @@ pub fn row_count(name: &QueryName, count: &Count, now: SystemTime) -> v1::RowCou
         upper_bound: count.upper_bound,
         observe_time: count.observe_time.map(Timestamp::from),
         complete_until_time: count.complete_until_time.map(Timestamp::from),
+        anchor_time: count.anchor_time.map(Timestamp::from),
         attempt_time: count.attempt_time.map(Timestamp::from),
         query_duration: count.query_duration.map(duration),
         error: count.failure.as_ref().map(status::of_failure),

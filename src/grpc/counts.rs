@@ -68,11 +68,10 @@ impl Counts {
         let seen = self.view.now();
         let only = self.names(&request.query_names, &seen)?;
         let now = SystemTime::now();
-        let read_time = self.view.read_time().map(Into::into);
         if only.is_empty() && max_age.is_none() {
-            let response = self.kept.response(&seen, now, || response(&seen, &self.select(&seen, &only), now));
-            return Ok(v1::GetRowCountsResponse { read_time, ..response });
+            return Ok(self.all(&seen, now));
         }
+        let read_time = self.view.read_time().map(Into::into);
         let counts = self.select(&seen, &only);
         if let Some(max_age) = max_age {
             let is_old = |count: &Count| count.age(now).map_or(!count.is_table_missing(), |age| age > max_age);
@@ -82,6 +81,13 @@ impl Counts {
             }
         }
         Ok(v1::GetRowCountsResponse { read_time, ..response(&seen, &counts, now) })
+    }
+
+    /// GetRowCounts of everything in `seen`, as of `now`.
+    pub fn all(&self, seen: &Arc<Seen>, now: SystemTime) -> v1::GetRowCountsResponse {
+        let make = || response(seen, &self.select(seen, &BTreeSet::new()), now);
+        let read_time = self.view.read_time().map(Into::into);
+        v1::GetRowCountsResponse { read_time, ..self.kept.response(seen, now, make) }
     }
 
     /// The state of a new WatchRowCounts.

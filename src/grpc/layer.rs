@@ -23,7 +23,7 @@ use crate::{
     telemetry,
 };
 
-use super::status;
+use super::{method::Methods, status};
 
 /// What bodies are made of.
 type Data = <Body as HttpBody>::Data;
@@ -36,9 +36,7 @@ pub struct Deadline(pub Instant);
 #[derive(Clone)]
 pub struct CallLayer {
     metrics: Arc<RpcMetrics>,
-    /// Paths that exist. Any other is one label value, so that callers cannot make series.
-    methods: Arc<[Arc<str>]>,
-    other: Arc<str>,
+    methods: Methods,
     /// Cancelled when the instance stops: answers that go on are ended.
     stop: CancellationToken,
 }
@@ -74,14 +72,9 @@ struct Ended {
 // === impl CallLayer ===
 
 impl CallLayer {
-    /// A layer for a port that serves `methods`, each `package.Service/Method`, until `stop`.
-    pub fn new(metrics: Arc<RpcMetrics>, methods: Arc<[Arc<str>]>, stop: CancellationToken) -> Self {
-        Self { metrics, methods, other: "_OTHER".into(), stop }
-    }
-
-    fn method(&self, path: &str) -> Arc<str> {
-        let path = path.trim_start_matches('/');
-        self.methods.iter().find(|method| ***method == *path).unwrap_or(&self.other).clone()
+    /// A layer for a port that serves `methods` until `stop`.
+    pub fn new(metrics: Arc<RpcMetrics>, methods: Methods, stop: CancellationToken) -> Self {
+        Self { metrics, methods, stop }
     }
 }
 
@@ -109,7 +102,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let method = self.layer.method(request.uri().path());
+        let method = self.layer.methods.find(request.uri().path()).name.clone();
         let span = info_span!(
             "rpc",
             otel.name = %method,
@@ -118,6 +111,8 @@ where
             rpc.system.name = "grpc",
             rpc.method = %method,
             rpc.response.status_code = Empty,
+            rowcount.token.name = Empty,
+            rowcount.certificate.name = Empty,
         );
         telemetry::parent_from(request.headers(), &span);
 
@@ -129,7 +124,8 @@ where
         }
         // Made before tonic's own timer, which would answer CANCELLED, so this one is always first.
         let expired = deadline.map(tokio::time::sleep_until);
-        let answer = self.inner.call(request);
+        // Within the span: what looks at the request there notes who calls.
+        let answer = span.in_scope(|| self.inner.call(request));
         let stop = self.layer.stop.clone();
         let call = async move {
             let expired = async {

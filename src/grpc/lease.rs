@@ -60,11 +60,20 @@ impl Leases {
     /// GetLeaseStatus.
     pub async fn get(&self, request: &v1::GetLeaseStatusRequest) -> Result<v1::GetLeaseStatusResponse, Status> {
         let max_staleness = convert::optional_span("max_staleness", request.max_staleness)?;
-        let observed = self.lease.status(max_staleness).await;
-        Ok(v1::GetLeaseStatusResponse {
-            lease: Some(convert::lease(&self.cluster, &observed)),
+        Ok(self.response(&self.lease.status(max_staleness).await))
+    }
+
+    /// GetLeaseStatus as far as it is known here: whoever asks the store is told more, and waits for it.
+    pub fn known(&self) -> v1::GetLeaseStatusResponse {
+        let observed = self.lease.observation().borrow().clone();
+        self.response(&observed.unwrap_or_else(Observation::unknown))
+    }
+
+    fn response(&self, observed: &Observation) -> v1::GetLeaseStatusResponse {
+        v1::GetLeaseStatusResponse {
+            lease: Some(convert::lease(&self.cluster, observed)),
             instance: Some(self.instance()),
-        })
+        }
     }
 
     /// The state of a new WatchLease.

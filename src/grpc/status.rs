@@ -8,6 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tracing::{debug, warn};
 
 use crate::{
+    access::Denial,
     board, estimator,
     failure::{Failure, FailureReason},
     observer,
@@ -180,6 +181,23 @@ pub fn not_resigned(waited: Duration) -> Status {
     let limit = humantime::format_duration(waited);
     let details = with_reason("NOT_RESIGNED", []);
     Status::with_error_details(Code::DeadlineExceeded, format!("the holder did not resign within {limit}"), details)
+}
+
+/// A caller without what the method needs.
+pub fn denied(denial: &Denial) -> Status {
+    let (reason, role) = match denial {
+        Denial::NoCertificate => ("CERTIFICATE_REQUIRED", None),
+        Denial::NameNotAllowed => ("NAME_NOT_ALLOWED", None),
+        Denial::NoToken => ("TOKEN_REQUIRED", None),
+        Denial::UnknownToken => ("UNKNOWN_TOKEN", None),
+        Denial::WeakRole { name: _, has: _, needed } => ("ROLE_REQUIRED", Some(*needed)),
+    };
+    let details = match role {
+        Some(role) => with_reason(reason, [("role", role.as_str().to_owned())]),
+        None => with_reason(reason, []),
+    };
+    let code = if denial.is_unknown() { Code::Unauthenticated } else { Code::PermissionDenied };
+    Status::with_error_details(code, denial.to_string(), details)
 }
 
 /// The caller's deadline passed.

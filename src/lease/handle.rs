@@ -54,9 +54,9 @@ impl LeaseHandle {
     /// of reach: UNKNOWN, with the last observation.
     pub async fn status(&self, max_staleness: Option<Duration>) -> Observation {
         let sent = self.clock.now();
-        if let (Some((last, at)), Some(max)) = (self.view.last(), max_staleness)
-            && last.state != LeaseState::Unknown
-            && sent.saturating_since(at) <= max
+        if let (Some((last, age)), Some(max)) = (self.view.last(sent), max_staleness)
+            && age <= max
+            && last.clone().after(age).state != LeaseState::Unknown
         {
             return last;
         }

@@ -10,6 +10,7 @@ use crate::{
     claim::Role,
     clock::BootTime,
     config::Acquire as Mode,
+    history,
     lease::{
         Holding, Verdict, Wish, from_micros,
         keeper::{Keeper, Stir},
@@ -51,6 +52,7 @@ impl Keeper {
         let epoch = holding.claim.grant.epoch;
         self.view.acquired();
         self.metrics.transition(Transition::Acquired);
+        history::granted(&holding.claim, holding.sent, self.clock.now());
         self.view.set_role(Role::Holder(holding.claim.clone()));
         info!(epoch, "obtained database row count metrics lock");
 
@@ -63,6 +65,7 @@ impl Keeper {
             _ => Role::Observer,
         });
         let reason = end.transition();
+        history::ended(&holding.claim.grant, self.clock.now(), reason.as_str());
         self.metrics.transition(reason);
         if let End::Lost | End::Expired = end {
             warn!(epoch, reason = reason.as_str(), "database row count metrics lock is over");
@@ -132,8 +135,11 @@ impl Keeper {
             let sent = self.clock.now();
             let result = self.renew(holding, sent, (ttl / 10).min(deadline.saturating_since(sent))).await;
             askers.clear();
-            match holding.heard(result, sent, self.clock.now(), ttl) {
+            let heard = self.clock.now();
+            match holding.heard(result, sent, heard, ttl) {
                 Verdict::Extended => {
+                    let reclaimed = matches!(result, Some(Reply::Reclaimed { .. }));
+                    history::renewed(&holding.claim, sent, heard, reclaimed);
                     self.view.set_role(Role::Holder(holding.claim.clone()));
                     self.log_extended(&mut extended_before);
                     next = sent + ttl / 5;

@@ -10,13 +10,15 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::{
     board::Event,
     claim::Role,
     clock::{BootTime, Clock},
     config::LeaseConfig,
-    lease::{Backend, BoardHints, Error, Setup, Wish, view::View},
+    history,
+    lease::{Backend, BoardHints, Error, Setup, Wish, survey::Finding, view::View},
     lease_protocol::{Answer, Command, Reply},
     metrics::lease::LeaseMetrics,
 };
@@ -54,6 +56,8 @@ pub(super) struct Keeper {
     pub(super) quarantine_told: Option<i64>,
     /// When the lease was heard to become free.
     pub(super) freed: Option<BootTime>,
+    /// Of a lease longer than the quarantine covers: told when it is another one.
+    long_lease_told: Option<Finding>,
 }
 
 /// What ended a pause.
@@ -101,6 +105,7 @@ impl Keeper {
             denied_by: None,
             quarantine_told: None,
             freed: None,
+            long_lease_told: None,
         }
     }
 
@@ -148,6 +153,12 @@ impl Keeper {
         match &result {
             Ok(answer) => {
                 self.floor = self.floor.max(answer.standing.epoch);
+                if let Some(finding) = Finding::of_lease(&answer.standing, self.config.quarantine)
+                    && self.long_lease_told.as_ref() != Some(&finding)
+                {
+                    warn!("{finding}");
+                    self.long_lease_told = Some(finding);
+                }
                 self.view.heard(&answer.standing, sent, self.clock.now());
                 // Other replies show a quarantine that is not written yet, and so has no end.
                 if let Reply::Held { .. } | Reply::Quarantined { .. } | Reply::Renewed { .. } | Reply::Reclaimed { .. } =
@@ -169,6 +180,7 @@ impl Keeper {
     /// Gives up what `token` may hold: twice, since the first attempt may meet a dead connection.
     pub(super) async fn release(&mut self, token: &str, epoch: i64) -> Option<Answer> {
         let command = Command::Release { token: token.to_owned(), epoch };
+        history::releasing(token, epoch, self.clock.now());
         for _ in 0..2 {
             if let Ok(answer) = self.ask(&command, self.config.duration / 10).await {
                 return Some(answer);

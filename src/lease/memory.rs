@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     config::LeaseConfig,
-    lease::{Backend, Error},
+    lease::{Backend, Error, survey::Server},
     lease_protocol::{Answer, Command, Rules},
     memory_store::MemoryStore,
 };
@@ -34,5 +34,9 @@ impl Backend for MemoryBackend {
 
     async fn is_alone(&self, _timeout: Duration) -> Result<bool, Error> {
         Ok(true)
+    }
+
+    async fn server(&self, _timeout: Duration) -> Result<Option<Server>, Error> {
+        Ok(None)
     }
 }

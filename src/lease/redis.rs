@@ -1,6 +1,6 @@
 //! The lease in Redis: each command is one script, idempotent, on a connection that nothing else waits on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redis::{RedisError, Script, Value, from_redis_value};
@@ -8,31 +8,33 @@ use tracing::instrument;
 
 use crate::{
     claim::LeaseState,
-    config::{LeaseConfig, RedisConfig},
-    lease::{Backend, Error},
+    config::LeaseConfig,
+    lease::{Backend, Error, survey::Server},
     lease_protocol::{Acquire, Answer, Command, Renew, Reply, Rules, Standing},
-    redis_link::{self, Keys, RedisLink, script},
+    redis_link::{self, RedisLink, Route, script},
 };
 
 /// The lease in Redis.
 pub struct RedisBackend {
     /// The task's alone: a renewal never waits behind a caller's question.
     claims: RedisLink,
-    /// For `Command::Status` and `is_alone`.
+    /// For `Command::Status`, `is_alone` and `server`.
     questions: RedisLink,
     rules: Rules,
     acquire: Script,
     renew: Script,
     release: Script,
     status: Script,
+    listeners: Script,
+    survey: Script,
 }
 
 // === impl RedisBackend ===
 
 impl RedisBackend {
-    /// The lease of the fleet of these keys; connects with the first command.
-    pub fn new(redis: &RedisConfig, keys: &Keys, config: &LeaseConfig) -> Self {
-        let link = || RedisLink::new(redis.clone(), keys.clone());
+    /// The lease of the fleet whose keys `route` leads to; connects with the first command.
+    pub fn new(route: &Arc<Route>, config: &LeaseConfig) -> Self {
+        let link = || RedisLink::new(Arc::clone(route));
         Self {
             claims: link(),
             questions: link(),
@@ -41,6 +43,8 @@ impl RedisBackend {
             renew: script(concat!(include_str!("prologue.lua"), include_str!("renew.lua"))),
             release: script(concat!(include_str!("prologue.lua"), include_str!("release.lua"))),
             status: script(concat!(include_str!("prologue.lua"), include_str!("status.lua"))),
+            listeners: script(include_str!("listeners.lua")),
+            survey: Script::new(include_str!("survey.lua")),
         }
     }
 }
@@ -69,11 +73,15 @@ impl Backend for RedisBackend {
     }
 
     async fn is_alone(&self, timeout: Duration) -> Result<bool, Error> {
-        let mut command = redis::cmd("PUBSUB");
-        command.arg("NUMSUB").arg(&self.questions.keys().events);
-        let asked = self.questions.call(timeout, async |mut connection| command.query_async(&mut connection).await);
-        let (_, subscribers): (String, i64) = asked.await.map_err(|error| unavailable(&error))?;
-        Ok(subscribers <= 1)
+        let asked = self.questions.run(&self.listeners, &[], timeout).await.map_err(|error| unavailable(&error))?;
+        let listeners: i64 = from_redis_value(asked).map_err(|error| Error::Malformed(error.to_string()))?;
+        Ok(listeners <= 1)
+    }
+
+    async fn server(&self, timeout: Duration) -> Result<Option<Server>, Error> {
+        let info = self.questions.run(&self.survey, &[], timeout).await.map_err(|error| unavailable(&error))?;
+        let sections: Vec<String> = from_redis_value(info).map_err(|error| Error::Malformed(error.to_string()))?;
+        Ok(Some(Server::parse(&sections.join("\n"))))
     }
 }
 

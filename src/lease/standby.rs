@@ -95,7 +95,12 @@ impl Keeper {
                 self.release(&grant.token, grant.epoch).await;
                 Err(Duration::ZERO)
             }
-            Outcome::Denied(remaining) => Err(after(remaining)),
+            Outcome::Denied(remaining) => {
+                // A quarantine may last longer than the lease beside it; but whether it is still held is asked at the
+                // end of that.
+                let held_us = answer.map(|answer| answer.standing.remaining_us).filter(|left_us| *left_us > 0);
+                Err(after(held_us.map_or(remaining, from_micros)))
+            }
             Outcome::Again(pause) => Err(pause),
         }
     }
@@ -106,7 +111,7 @@ impl Keeper {
         let Ok(answer) = self.ask(&Command::Status, ttl / 10).await else { return ttl };
         let standing = answer.standing;
         match standing.state {
-            LeaseState::Held => after(from_micros(standing.remaining_us.max(standing.quarantine_us))),
+            LeaseState::Held => after(from_micros(standing.remaining_us)),
             LeaseState::Quarantined => after(from_micros(standing.quarantine_us)),
             LeaseState::Free | LeaseState::Unknown => ttl,
         }

@@ -6,7 +6,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::watch;
@@ -62,10 +62,10 @@ impl View {
         self.observation.subscribe()
     }
 
-    /// The last observation and when it came.
-    pub(super) fn last(&self) -> Option<(Observation, BootTime)> {
+    /// The last observation, and how old it is now.
+    pub(super) fn last(&self, now: BootTime) -> Option<(Observation, Duration)> {
         let contact = self.contact();
-        Some((self.observation.borrow().clone()?, contact.heard?.at))
+        Some((self.observation.borrow().clone()?, now.saturating_since(contact.heard?.at)))
     }
 
     pub(super) fn last_error(&self) -> Option<String> {
@@ -160,8 +160,6 @@ fn observed(standing: &Standing) -> Observation {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn standing(epoch: i64, now_us: i64, state: LeaseState) -> Standing {
@@ -175,7 +173,7 @@ mod tests {
     }
 
     fn shown(view: &View) -> (i64, LeaseState) {
-        let (seen, _) = view.last().unwrap();
+        let (seen, _) = view.last(at(0)).unwrap();
         assert_eq!(seen.holder, format!("holder of {}", seen.epoch));
         (seen.epoch, seen.state)
     }

@@ -16,7 +16,7 @@ use opentelemetry::{
 use tokio::sync::watch;
 
 use crate::{
-    claim::{Observation, Role},
+    claim::{LeaseState, Observation, Role},
     clock::Clock,
     lease_protocol::Reply,
 };
@@ -202,26 +202,20 @@ impl LeaseMetrics {
         metrics
     }
 
-    /// Registers the gauges that are read off the role and the observation.
+    /// Registers the gauges that are read off the role and the observation; `observed` judges it at that moment.
     pub fn watch(
         &self,
         role: watch::Receiver<Role>,
-        observation: watch::Receiver<Option<Observation>>,
+        observed: impl Fn() -> Option<Observation> + Send + Sync + 'static,
         clock: Arc<dyn Clock>,
     ) {
+        self.watch_observation(Arc::new(observed));
         let (held_role, held_clock) = (role.clone(), clock.clone());
         self.meter
             .i64_observable_gauge("rowcount_lease_held")
             .with_description("Whether this instance holds the lease, by its own clock.")
             .with_callback(move |gauge| {
                 gauge.observe(held_role.borrow().current_claim(held_clock.now()).is_some().into(), &[]);
-            })
-            .build();
-        self.meter
-            .i64_observable_gauge("rowcount_lease_epoch")
-            .with_description("Epoch of the lease as last observed.")
-            .with_callback(move |gauge| {
-                gauge.observe(observation.borrow().as_ref().map_or(0, |seen| seen.epoch), &[]);
             })
             .build();
         self.meter
@@ -234,6 +228,44 @@ impl LeaseMetrics {
                 if let Some(claim) = role.borrow().current_claim(now) {
                     let at = SystemTime::now() + claim.deadline.saturating_since(now);
                     gauge.observe(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(), &[]);
+                }
+            })
+            .build();
+    }
+
+    fn watch_observation(&self, observed: Arc<dyn Fn() -> Option<Observation> + Send + Sync>) {
+        let seen = observed.clone();
+        self.meter
+            .i64_observable_gauge("rowcount_lease_epoch")
+            .with_description("Epoch of the lease as last observed.")
+            .with_callback(move |gauge| gauge.observe(seen().map_or(0, |seen| seen.epoch), &[]))
+            .build();
+        let seen = observed.clone();
+        self.meter
+            .i64_observable_gauge("rowcount_lease_state")
+            .with_description("1 for the state of the lease as this instance knows it, 0 for the others.")
+            .with_callback(move |gauge| {
+                let now = seen().map_or(LeaseState::Unknown, |seen| seen.state);
+                for state in LeaseState::ALL {
+                    gauge.observe((state == now).into(), &label("state", state.as_str()));
+                }
+            })
+            .build();
+        let seen = observed.clone();
+        self.meter
+            .f64_observable_gauge("rowcount_lease_quarantine_remaining_seconds")
+            .with_description("Time until the lease store lets new holders in; 0 when it does.")
+            .with_callback(move |gauge| {
+                gauge.observe(seen().map_or(0.0, |seen| seen.quarantine_remaining.as_secs_f64()), &[]);
+            })
+            .build();
+        self.meter
+            .f64_observable_gauge("rowcount_lease_observed_timestamp_seconds")
+            .with_description("When the lease store last answered; absent before the first time.")
+            .with_callback(move |gauge| {
+                if let Some(seen) = observed() {
+                    let at = seen.observe_time.duration_since(UNIX_EPOCH).unwrap_or_default();
+                    gauge.observe(at.as_secs_f64(), &[]);
                 }
             })
             .build();

@@ -47,6 +47,20 @@ pub fn export(meter: &Meter, source: &RowsSource) {
         "A constant 1 with the method by which the rows were counted.",
         |name, count, _, gauge| gauge.observe(1, &[query_name(name), KeyValue::new("method", count.method.as_str())]),
     );
+    time(
+        meter,
+        source,
+        "rowcount_query_complete_until_timestamp_seconds",
+        "Every commit before this is counted in; where rows are followed, and it is known.",
+        |count| count.complete_until_time,
+    );
+    time(
+        meter,
+        source,
+        "rowcount_query_anchor_timestamp_seconds",
+        "When the part that was counted exactly the longest ago was; where rows are followed.",
+        |count| count.anchor_time,
+    );
     let source = source.clone();
     meter
         .f64_observable_gauge("rowcount_snapshot_timestamp_seconds")
@@ -77,6 +91,30 @@ fn gauge(
             for (name, count) in snapshot.counts.iter().filter(|(_, count)| !count.is_stale(now)) {
                 if let Some(value) = count.value {
                     observe(name, count, value, gauge);
+                }
+            }
+        })
+        .build();
+}
+
+/// A gauge of the time that `of` finds in each count that has a value and is not stale.
+fn time(
+    meter: &Meter,
+    source: &RowsSource,
+    name: &'static str,
+    help: &'static str,
+    of: impl Fn(&Count) -> Option<SystemTime> + Send + Sync + 'static,
+) {
+    let source = source.clone();
+    meter
+        .f64_observable_gauge(name)
+        .with_description(help)
+        .with_callback(move |gauge| {
+            let Some(snapshot) = source() else { return };
+            let now = SystemTime::now();
+            for (name, count) in snapshot.counts.iter().filter(|(_, count)| !count.is_stale(now)) {
+                if let Some(time) = of(count) {
+                    gauge.observe(super::unix_seconds(time), &[query_name(name)]);
                 }
             }
         })
@@ -163,8 +201,9 @@ mod tests {
 
     #[test]
     fn bounds_are_told_only_where_the_count_is_not_exact() {
+        let anchor_time = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(2_500));
         let shown = snapshot([
-            ("blobs", count(Method::Followed, 10, Duration::ZERO)),
+            ("blobs", Count { anchor_time, ..count(Method::Followed, 10, Duration::ZERO) }),
             ("tags", count(Method::Exact, 5, Duration::ZERO)),
         ]);
         let exporter = Exporter::new().unwrap();
@@ -174,6 +213,11 @@ mod tests {
             samples(&exporter, "rowcount_query_upper"),
             [r#"rowcount_query_upper_bound{query_name="blobs"} 11"#]
         );
+        assert_eq!(
+            samples(&exporter, "rowcount_query_anchor"),
+            [r#"rowcount_query_anchor_timestamp_seconds{query_name="blobs"} 2.5"#]
+        );
+        assert!(samples(&exporter, "rowcount_query_complete").is_empty(), "it is not known");
         assert_eq!(
             samples(&exporter, "rowcount_query_method"),
             [

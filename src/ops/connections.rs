@@ -3,18 +3,14 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, serve::Listener};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time,
-};
+use axum::{Router, http::Request};
+use hyper::{body::Incoming as Body, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{sync::Semaphore, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service;
+
+use crate::incoming::{Connection, Incoming};
 
 /// The limits of the ops port.
 pub const LIMITS: Limits = Limits {
@@ -27,7 +23,7 @@ pub const LIMITS: Limits = Limits {
 /// What clients may take.
 #[derive(Clone, Copy)]
 pub struct Limits {
-    /// Open at a time; probes and a few scrapers need a handful. More wait in the kernel's queue until one ends.
+    /// Open at a time, after their handshakes; probes and a few scrapers need a handful. More wait until one ends.
     connections: usize,
     /// For the whole head of a request; a connection that is idle for so long is closed too.
     silence: Duration,
@@ -38,15 +34,13 @@ pub struct Limits {
 }
 
 /// Serves until `stop`, then for `limits.grace` at most what has begun.
-pub async fn serve(mut listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+pub async fn serve(mut incoming: Incoming, router: Router, limits: Limits, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     let accept = async {
         loop {
             let slot = slots.clone().acquire_owned().await.expect("nobody closes the semaphore");
-            // Survives running out of file descriptors: it waits a second and tries again.
-            let (stream, _) = Listener::accept(&mut listener).await;
-            let connection = drive(stream, router.clone(), limits, stop.clone());
+            let connection = drive(incoming.accept().await, router.clone(), limits, stop.clone());
             connections.spawn(async move {
                 connection.await;
                 drop(slot);
@@ -58,17 +52,23 @@ pub async fn serve(mut listener: TcpListener, router: Router, limits: Limits, st
         () = accept => {}
     }
     // New clients are refused at once instead of waiting for an answer that will not come.
-    drop(listener);
+    drop(incoming);
     connections.close();
     connections.wait().await;
 }
 
-async fn drive(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {
+async fn drive(connection: Connection, router: Router, limits: Limits, stop: CancellationToken) {
+    let peer = connection.peer().clone();
+    let answer = service_fn(move |mut request: Request<Body>| {
+        request.extensions_mut().insert(peer.clone());
+        // A router is always ready.
+        router.clone().call(request)
+    });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.silence)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(connection), answer)
     );
     // An error is the client's: it went away, was too slow, or did not speak HTTP.
     tokio::select! {
@@ -83,9 +83,14 @@ async fn drive(stream: TcpStream, router: Router, limits: Limits, stop: Cancella
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        sync::watch,
+    };
 
     use super::*;
+    use crate::credentials::{Credentials, Port};
 
     const BOUND: Duration = Duration::from_secs(10);
     const SHORT: Limits = Limits { connections: 2, silence: Duration::from_millis(100), ..LIMITS };
@@ -95,7 +100,9 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let router = Router::new().route("/", get(|| async { "hello" }));
-        (addr, stop.clone(), tokio::spawn(serve(listener, router, limits, stop)))
+        let credentials = watch::channel(Arc::new(Credentials::default())).1;
+        let incoming = Incoming::new(listener, Port::Http, credentials);
+        (addr, stop.clone(), tokio::spawn(serve(incoming, router, limits, stop)))
     }
 
     async fn everything(mut stream: TcpStream) -> String {

@@ -3,41 +3,62 @@
 use std::{collections::HashMap, error::Error, fmt::Write};
 
 use axum::{
+    Extension,
     extract::{Query, State},
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::{Html, IntoResponse, Response},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
 };
 
 use crate::{
+    credentials::Role,
+    incoming::Peer,
     metrics::{Exporter, build},
-    ops::{OpsState, Part},
+    ops::{OpsState, Part, page},
 };
 
-const INDEX: &str = r#"<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>rowcount</title>
-<h1>rowcount</h1>
-<ul>
-<li><a href="/metrics">/metrics</a></li>
-<li><a href="/readyz?verbose">/readyz?verbose</a></li>
-<li><a href="/livez">/livez</a></li>
-<li><a href="/version">/version</a></li>
-<li><a href="/config">/config</a></li>
-</ul>
-"#;
+pub async fn index() -> Response {
+    page::shell(StatusCode::OK)
+}
 
-pub async fn index() -> Html<&'static str> {
-    Html(INDEX)
+/// For the page: made anew at each look, and no longer than that.
+pub async fn status(State(state): State<OpsState>, Query(query): Query<HashMap<String, String>>) -> Response {
+    let Ok(after) = query.get("after").map_or(Ok(0), |after| after.parse()) else {
+        return (StatusCode::BAD_REQUEST, "after: want the revision of the history that is known\n").into_response();
+    };
+    match (state.status)(after) {
+        Ok(status) => {
+            let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+            (headers, status.to_string() + "\n").into_response()
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the status cannot be made");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the status cannot be made: see the log\n").into_response()
+        }
+    }
 }
 
 pub async fn livez() -> &'static str {
     "ok\n"
 }
 
-pub async fn readyz(State(state): State<OpsState>, Query(query): Query<HashMap<String, String>>) -> Response {
+/// For everybody; but what a part has to say may name hosts, and is for those who may read.
+pub async fn readyz(
+    State(state): State<OpsState>,
+    Query(query): Query<HashMap<String, String>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Response {
     let ready = (state.ready)();
     let mut body = String::new();
     if query.contains_key("verbose") {
-        for part in (state.parts)() {
+        let is_reader = state.access.admit(Role::Read, &headers, peer.as_deref()).is_ok();
+        for mut part in (state.parts)() {
+            if !is_reader {
+                part.detail.clear();
+            }
             write_part(&mut body, &part);
         }
     }
@@ -65,7 +86,7 @@ pub async fn metrics(State(state): State<OpsState>) -> Response {
 }
 
 pub async fn not_found() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "no such page: / lists them\n")
+    (StatusCode::NOT_FOUND, "no such page: / links to them\n")
 }
 
 /// As Kubernetes' own components list theirs.

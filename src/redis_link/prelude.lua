@@ -9,10 +9,16 @@ local function server_time()
   return tonumber(t[1]) * 1000000 + tonumber(t[2])
 end
 
+local server = redis.call('INFO', 'server')
+-- Valkey says server_mode.
+local is_cluster = string.find(server, '_mode:cluster', 1, true) ~= nil
+-- Messages go to the nodes of the keys' slot alone, where the server knows that: from 7.0 on.
+local is_sharded = is_cluster and tonumber(string.match(server, 'redis_version:(%d+)') or '0') >= 7
+
 -- Changes with every event after which this server may have forgotten a grant: run_id with a restart, master_replid
 -- with a promotion. Neither alone sees both. nil on a replica, which may be behind its master.
 local function server_generation()
-  local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  local run_id = string.match(server, 'run_id:(%w+)')
   local replication = redis.call('INFO', 'replication')
   if not string.find(replication, 'role:master', 1, true) then return nil end
   return run_id .. ':' .. string.match(replication, 'master_replid:(%w+)')
@@ -34,7 +40,13 @@ local function hash(key)
 end
 
 local function publish(message)
-  redis.call('PUBLISH', EVENTS, message)
+  if is_sharded then redis.call('SPUBLISH', EVENTS, message) else redis.call('PUBLISH', EVENTS, message) end
+end
+
+-- Every instance listens here, where the keys are.
+local function listeners()
+  if is_sharded then return redis.call('PUBSUB', 'SHARDNUMSUB', EVENTS)[2] end
+  return redis.call('PUBSUB', 'NUMSUB', EVENTS)[2]
 end
 
 local lease = hash(LEASE)

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use bench::{Bench, PATIENCE};
 
-mod bench;
+pub mod bench;
 mod faults;
 mod waiting;
 

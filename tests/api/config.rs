@@ -3,13 +3,17 @@
 use std::{fs, path::Path, time::Duration};
 
 use rowcount::{
-    config::{self, COST_KEYS, DatabaseTarget, Loaded, Origin, Problems, QUERY_KEYS, SETTINGS, Secret, ServeArgs},
+    config::{
+        self, COST_KEYS, DatabaseTarget, Loaded, Origin, Problems, QUERY_KEYS, RedisAddr, RedisServers, SETTINGS,
+        Secret, Sentinels, ServeArgs, TOKEN_KEYS,
+    },
     query::{Method, Query, Source},
     rates::operation::Operation,
 };
 
 mod rates;
 mod refusals;
+mod surface;
 
 /// What a configuration needs at least.
 const MINIMUM: [(&str, &str); 3] = [
@@ -72,6 +76,14 @@ impl Given {
     }
 }
 
+fn servers(loaded: &Loaded) -> RedisServers {
+    loaded.config.redis.clone().unwrap().servers
+}
+
+fn redis(host: &str) -> RedisAddr {
+    RedisAddr { host: host.to_owned(), port: 6379 }
+}
+
 fn query<'a>(loaded: &'a Loaded, name: &str) -> &'a Query {
     let query = loaded.config.collection.queries.iter().find(|query| query.name.as_str() == name);
     query.unwrap_or_else(|| panic!("{name} is off"))
@@ -123,7 +135,7 @@ fn a_flag_beats_the_environment_beats_the_file_beats_the_registry() {
         assert_eq!((effective.shown.as_str(), &effective.origin), (shown, &origin), "{path}");
     }
     assert_eq!(loaded.config.grpc.addr.port(), 5);
-    assert_eq!(loaded.config.redis.unwrap().host, "registry");
+    assert_eq!(servers(&loaded), RedisServers::Single(redis("registry")));
 }
 
 #[test]
@@ -215,10 +227,26 @@ fn the_environment_reaches_lists_and_queries() {
     assert_eq!(old.source, Source::Statement { sql, table: None });
     assert_eq!((old.interval, old.timeout), (Duration::from_secs(60), Duration::from_secs(10)));
     assert_eq!(query(&loaded, "blobs").method, Method::Exact);
-    let several = Given::minimum().env(&[("ROWCOUNT_REDIS_CACHE_ADDR", "a:1,b:1")]);
-    let want = "redis.cache.addr: several addresses (Sentinels, or the nodes of a Cluster) are not available yet; give one \
-                host:port (environment ROWCOUNT_REDIS_CACHE_ADDR)";
-    assert_eq!(several.refused(), [want]);
+    let loaded = Given::minimum().env(&[("ROWCOUNT_REDIS_CACHE_ADDR", "a:6379,b:6379")]).loaded();
+    assert_eq!(servers(&loaded), RedisServers::Cluster(vec![redis("a"), redis("b")]));
+}
+
+#[test]
+fn addresses_are_of_one_server_of_sentinels_or_of_a_cluster() {
+    let of = |cache: &str| servers(&Given::minimum().file(&format!("redis: {{cache: {{{cache}}}}}")).loaded());
+    assert_eq!(of("addr: \"a:6379\""), RedisServers::Single(redis("a")));
+    assert_eq!(of("addr: [\"a:6379\"]"), RedisServers::Single(redis("a")));
+    assert_eq!(of("addr: [\"a:6379\", \"b:6379\"]"), RedisServers::Cluster(vec![redis("a"), redis("b")]));
+    let one = Sentinels { addrs: vec![redis("a")], main_name: "main".to_owned(), username: None, password: None };
+    assert_eq!(of("addr: \"a:6379\", mainname: main"), RedisServers::Sentinels(one.clone()));
+    let two = Sentinels {
+        addrs: vec![redis("a"), redis("b")],
+        username: Some("u".to_owned()),
+        password: Some(Secret::File("/run/s".into())),
+        ..one
+    };
+    let cache = "addr: \"a:6379, b:6379\", mainname: main, sentinelusername: u, sentinelpasswordfile: /run/s, db: 2";
+    assert_eq!(of(cache), RedisServers::Sentinels(two));
 }
 
 #[test]
@@ -251,8 +279,11 @@ fn the_registrys_file_is_read_as_the_registry_reads_it() {
                     database:\n  enabled: true\n  host: replica\n  primary: main\n  port: 5433\n  user: registry\n  \
                     password: 007\n  dbname: registry\n  connecttimeout: 0\n  pool: {maxopen: 5}\n  metrics: {enabled: \
                     false, interval: 20000000000, leaseduration: 1m}\nredis:\n  cache:\n    enabled: true\n    addr: \
-                    redis:6379\n    dialtimeout: 250ms\n    tls: {enabled: true, insecure: true}\n    pool: {size: 1}\n";
-    let loaded = Given::nothing().registry(registry).env(&[("REGISTRY_REDIS_CACHE_DB", "3")]).loaded();
+                    one:26379,two:26379\n    mainname: main\n    sentinelusername: s\n    dialtimeout: 250ms\n    tls: {enabled: true, insecure: true}\n    pool: {size: 1}\n";
+    let loaded = Given::nothing()
+        .registry(registry)
+        .env(&[("REGISTRY_REDIS_CACHE_DB", "3"), ("REGISTRY_REDIS_CACHE_SENTINELPASSWORD", "hunter2")])
+        .loaded();
     let config = loaded.config;
     let DatabaseTarget::Parts { host, port, password, .. } = config.database.target else { panic!("want the parts") };
     assert_eq!((host.as_str(), port), ("main", 5433));
@@ -262,7 +293,13 @@ fn the_registrys_file_is_read_as_the_registry_reads_it() {
     assert_eq!(config.collection.interval, Duration::from_secs(20));
     assert_eq!(config.lease.duration, Duration::from_secs(60));
     let redis = config.redis.unwrap();
-    assert_eq!((redis.host.as_str(), redis.port, redis.db), ("redis", 6379, 3));
+    let Sentinels { addrs, main_name, username, password } = match redis.servers {
+        RedisServers::Sentinels(sentinels) => sentinels,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((addrs.len(), addrs[1].host.as_str(), addrs[1].port), (2, "two", 26379));
+    assert_eq!((main_name.as_str(), username.as_deref(), redis.db), ("main", Some("s"), 3));
+    assert_eq!(password, Some(Secret::Inline("hunter2".to_owned())));
     assert_eq!(redis.dial_timeout, Duration::from_millis(250));
     assert!(redis.tls.is_some_and(|tls| tls.insecure));
     assert_eq!(config.log.level, tracing::Level::DEBUG);
@@ -298,6 +335,7 @@ fn no_secret_is_ever_shown() {
         "database: {password: \"hunter2}",
         "redis: {cache: {addr: \"redis://:hunter2@h:6379\"}}",
         "redis: {cache: {sentinelpassword: hunter2}}",
+        "redis: {cache: {addr: \"h:1,redis://:hunter2@h:6379\"}}",
         "rates: {prometheus: {url: \"http://u:hunter2@h\"}}",
         "rates: {prometheus: {url: \"http://h/?token=hunter2\"}}",
         "rates: {prometheus: {url: \"http://h\", token: hunter2, username: a}}",
@@ -345,10 +383,10 @@ fn the_reference_lists_every_setting_with_its_default() {
     let page = fs::read_to_string(root.join("docs/configuration.md")).unwrap();
     let settings = SETTINGS.iter().map(|setting| {
         let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
-        let later = if setting.available { "" } else { "not available yet: " };
-        format!("| `{}` | {default} | {later}{} |", setting.path, setting.about)
+        format!("| `{}` | {default} | {} |", setting.path, setting.about)
     });
-    let keys = QUERY_KEYS.iter().chain(COST_KEYS).map(|key| format!("| `{}` | {} |", key.key, key.about));
+    let keys =
+        QUERY_KEYS.iter().chain(COST_KEYS).chain(TOKEN_KEYS).map(|key| format!("| `{}` | {} |", key.key, key.about));
     let missing: Vec<_> = settings.chain(keys).filter(|row| !page.lines().any(|line| line == row)).collect();
     assert!(missing.is_empty(), "docs/configuration.md lacks these rows:\n{}", missing.join("\n"));
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 mod connecting;
 mod ending;
+mod statistics;
 
 const PLENTY: Duration = Duration::from_secs(30);
 
@@ -38,6 +39,7 @@ fn query(source: Source, builtin: bool) -> Query {
         description: String::new(),
         source,
         method: Method::Auto,
+        cap: None,
         interval: PLENTY,
         timeout: Duration::from_secs(20),
         builtin,
@@ -227,6 +229,7 @@ async fn every_session_is_bound_by_our_settings() {
         ("max_parallel_workers_per_gather", "0"),
         ("row_security", "off"),
         ("statement_timeout", "20000"),
+        ("stats_fetch_consistency", "cache"),
     ] {
         let text = format!("SELECT count(*) FROM pg_settings WHERE name = '{name}' AND setting = '{setting}'");
         assert_eq!(value(&counting, &sql(&text)).await, 1, "{name}");

@@ -126,6 +126,7 @@ async fn a_large_table_is_counted_seldom_by_the_schedule_and_at_once_by_a_trigge
     fleet.sql("CREATE TABLE small AS SELECT n FROM generate_series(1, 3) n").await;
     fleet.set("ROWCOUNT_CATALOG", "none");
     fleet.set("ROWCOUNT_QUERIES_BIG_TABLE", "big");
+    fleet.set("ROWCOUNT_QUERIES_BIG_METHOD", "exact");
     fleet.set("ROWCOUNT_QUERIES_SMALL_TABLE", "small");
     fleet.set("ROWCOUNT_QUERIES_RARE_SQL", "SELECT count(*) FROM small WHERE n > 1;");
     fleet.set("ROWCOUNT_QUERIES_RARE_INTERVAL", "1h");

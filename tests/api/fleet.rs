@@ -24,6 +24,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     process::{Child, Command},
+    task::JoinHandle,
 };
 use tonic::{Code, transport::Channel};
 use tonic_types::pb;
@@ -45,6 +46,7 @@ pub struct Instance {
     pub http: String,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
 }
 
 // === impl Fleet ===
@@ -107,22 +109,8 @@ impl Fleet {
     pub async fn instance_with(&self, id: &str, settings: &[(&str, &str)]) -> Instance {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rowcount"));
         command.arg("serve").env_clear().envs(&self.settings).env("ROWCOUNT_INSTANCEID", id);
-        command.envs(settings.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.kill_on_drop(true).spawn().expect("the binary starts");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let sink = log.clone();
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                sink.lock().unwrap().push(line);
-            }
-        });
-        let mut instance = Instance { id: id.to_owned(), grpc: String::new(), http: String::new(), child, log };
-        let listening = instance.logged("Listening").await;
-        let addr = |field: &str| listening[field].as_str().expect("the line names its ports").to_owned();
-        instance.grpc = addr("grpc_addr");
-        instance.http = addr("http_addr");
-        instance
+        command.envs(settings.iter().copied());
+        Instance::start(command, id).await
     }
 
     /// Runs a command of the binary with the settings of the fleet, to its end.
@@ -152,6 +140,26 @@ impl Fleet {
 // === impl Instance ===
 
 impl Instance {
+    /// Starts a process that logs as the program does, and waits until it listens.
+    pub async fn start(mut command: Command, id: &str) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().expect("the binary starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let sink = log.clone();
+        let reader = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                sink.lock().unwrap().push(line);
+            }
+        });
+        let mut instance = Self { id: id.to_owned(), grpc: String::new(), http: String::new(), child, log, reader };
+        let listening = instance.logged("Listening").await;
+        let addr = |field: &str| listening[field].as_str().expect("the line names its ports").to_owned();
+        instance.grpc = addr("grpc_addr");
+        instance.http = addr("http_addr");
+        instance
+    }
+
     /// A client of this instance.
     pub async fn client(&self) -> RowCountServiceClient<Channel> {
         RowCountServiceClient::new(self.channel().await)
@@ -202,6 +210,17 @@ impl Instance {
         self.log.lock().unwrap().clone()
     }
 
+    /// Takes every line logged so far: none of them is in `log` any more.
+    pub fn take_log(&self) -> Vec<String> {
+        std::mem::take(&mut *self.log.lock().unwrap())
+    }
+
+    /// Takes the lines of a process that has ended, to the last one.
+    pub async fn take_last_log(&mut self) -> Vec<String> {
+        tokio::time::timeout(PATIENCE, &mut self.reader).await.expect("its log ends").expect("it is read");
+        self.take_log()
+    }
+
     /// Lines with this message so far.
     pub fn lines(&self, msg: &str) -> Vec<Value> {
         let parsed = self.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
@@ -224,6 +243,11 @@ impl Instance {
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid");
         kill_process(Pid::from_raw(pid).expect("a pid"), signal).expect("it takes signals");
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_some()
     }
 
     /// Waits for the end of the process.

@@ -15,6 +15,8 @@ use tonic_types::StatusExt;
 use crate::fleet::{Fleet, Instance, eventually, http_get, sample};
 use witness::{Witness, shows_rows};
 
+mod deadlines;
+mod states;
 mod witness;
 
 const STARTED: &str = "database row count metrics collection started";

@@ -15,12 +15,12 @@ use rowcount::{
     board::{Event, Resign},
     claim::{Claim, LeaseState, Role},
     clock::{BootTime, Clock, SystemClock},
-    config::{Acquire, FirstStart, LeaseConfig, RedisConfig},
+    config::{Acquire, FirstStart, LeaseConfig, RedisAddr, RedisConfig, RedisServers},
     demo::redis::{RedisOptions, RedisServer},
     lease::{self, BoardHints, LeaseHandle, MemoryBackend, Setup, redis::RedisBackend},
     memory_store::MemoryStore,
     metrics::lease::LeaseMetrics,
-    redis_link::Keys,
+    redis_link::{Keys, Route},
 };
 use tokio::{sync::broadcast, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -58,15 +58,15 @@ impl Instance {
     }
 
     async fn start_with(server: &RedisServer, name: &str, config: LeaseConfig) -> Self {
-        let keys = Keys::new("test", 0);
+        let route = Route::new(redis_config(server), "test");
         let (events, _) = broadcast::channel(64);
-        let relay = relay(server, &keys, events.clone()).await;
+        let relay = relay(server, route.keys(), events.clone()).await;
         let clock = Arc::new(JumpClock::default());
         let stop = CancellationToken::new();
         let resign = Arc::<Mutex<Option<Resign>>>::default();
         let read = resign.clone();
         let setup = Setup {
-            backend: Arc::new(RedisBackend::new(&redis_config(server), &keys, &config)),
+            backend: Arc::new(RedisBackend::new(&route, &config)),
             events: events.subscribe(),
             hint: Box::new(|_| {}),
             board: Box::new(move || BoardHints { resign: *read.lock().unwrap(), epoch: 0 }),
@@ -127,8 +127,7 @@ fn config() -> LeaseConfig {
 fn redis_config(server: &RedisServer) -> RedisConfig {
     let second = Duration::from_secs(1);
     RedisConfig {
-        host: "127.0.0.1".to_owned(),
-        port: server.port(),
+        servers: RedisServers::Single(RedisAddr { host: "127.0.0.1".to_owned(), port: server.port() }),
         username: None,
         password: None,
         db: 0,
@@ -390,10 +389,12 @@ async fn a_holder_gives_up_only_when_another_one_listens() {
     assert_eq!(alice.claim().unwrap().grant, claim.grant);
     let bob = Instance::start(&server, "bob").await;
     until("a denial", async || bob.handle.observation().borrow().is_some()).await;
+    let start = Instant::now();
     alice.handle.give_up().await;
     bob.holds().await;
     assert_eq!(alice.handle.role(), Role::Observer);
     alice.becomes(Role::Standby).await;
+    assert!(start.elapsed() >= TTL - Duration::from_millis(50), "out for the length of a lease: {:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -10,12 +10,16 @@ use std::{
 };
 
 use rowcount::{
+    access::Access,
+    credentials::{Credentials, Port},
+    incoming::Incoming,
     metrics::{Exporter, build},
     ops::{self, OpsState, Part},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
@@ -44,6 +48,8 @@ impl Ops {
         build::export(&metrics.meter());
         let ready = Arc::new(AtomicBool::new(true));
         let stop = CancellationToken::new();
+        // Plaintext, for everybody.
+        let credentials = watch::channel(Arc::new(Credentials::default())).1;
         let state = OpsState {
             ready: {
                 let ready = ready.clone();
@@ -56,10 +62,13 @@ impl Ops {
                     Part { name: "snapshot", ok: true, detail: "3s old".to_owned() },
                 ]
             }),
+            status: Arc::new(|after| Ok(serde_json::json!({ "after": after }))),
             config: "cluster: default\n".into(),
             metrics,
+            access: Access::new(Port::Http, credentials.clone()),
         };
-        let task = tokio::spawn(ops::serve(listener, state, stop.clone()));
+        let incoming = Incoming::new(listener, Port::Http, credentials);
+        let task = tokio::spawn(ops::serve(incoming, state, stop.clone()));
         Self { addr, ready, stop, task }
     }
 
@@ -100,11 +109,45 @@ async fn every_page_is_there_and_no_other() {
 async fn the_index_links_to_pages_that_exist() {
     let ops = Ops::start().await;
     let index = ops.get("/").await.body;
-    let links: Vec<_> = index.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-    assert!(links.contains(&"/metrics"), "{links:?}");
+    let links: Vec<_> = index.split("<a href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(links.contains(&"metrics"), "relative, so that they work behind a proxy's prefix: {links:?}");
     for link in links {
-        assert_eq!(ops.get(link).await.status, 200, "{link}");
+        assert_eq!(ops.get(&format!("/{link}")).await.status, 200, "{link}");
     }
+}
+
+#[tokio::test]
+async fn the_status_page_lets_nothing_in_but_its_own_script_and_style() {
+    let answer = Ops::start().await.get("/").await;
+    let policy = answer.head.lines().find_map(|line| line.strip_prefix("content-security-policy: ")).unwrap();
+    let directives: Vec<_> = policy.split("; ").collect();
+    for directive in ["default-src 'none'", "connect-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        assert!(directives.contains(&directive), "{policy}");
+    }
+    for kind in ["script-src 'sha256-", "style-src 'sha256-"] {
+        assert!(directives.iter().any(|directive| directive.starts_with(kind)), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert!(answer.head.contains("x-content-type-options: nosniff"), "{}", answer.head);
+    assert!(!answer.body.contains("/* s"), "style and script are in it");
+    for outside in ["://", "//www", "@import"] {
+        let used = answer.body.replace("http://www.w3.org/2000/svg", "");
+        assert!(!used.contains(outside), "{outside}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_is_json_that_nobody_keeps() {
+    let ops = Ops::start().await;
+    for (path, after) in [("/status", 0), ("/status?after=1795376873376706", 1_795_376_873_376_706_i64)] {
+        let answer = ops.get(path).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
+        assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&answer.body).unwrap()["after"], after);
+    }
+    let refused = ops.get("/status?after=yesterday").await;
+    assert_eq!((refused.status, refused.body.starts_with("after: ")), (400, true));
 }
 
 #[tokio::test]

@@ -13,6 +13,9 @@ use crate::fleet::{Fleet, Instance, eventually, sample};
 mod access;
 mod postgres;
 mod redis;
+mod subscription;
+mod survey;
+mod user;
 
 /// Of `Fleet`.
 const TTL: Duration = Duration::from_secs(2);
@@ -30,7 +33,7 @@ enum Outage {
 }
 
 /// A fleet that counts one table `t` of three rows.
-async fn fleet() -> Fleet {
+pub async fn fleet() -> Fleet {
     let mut fleet = Fleet::servers().await;
     fleet.set("ROWCOUNT_CATALOG", "none");
     fleet.set("ROWCOUNT_QUERIES_T_TABLE", "t");
@@ -39,7 +42,7 @@ async fn fleet() -> Fleet {
     fleet
 }
 
-async fn trigger(instance: &Instance) -> Result<TriggerCollectionResponse, Status> {
+pub async fn trigger(instance: &Instance) -> Result<TriggerCollectionResponse, Status> {
     let wait_timeout = Some(prost_types::Duration { seconds: 20, nanos: 0 });
     let request = TriggerCollectionRequest { wait_timeout, ..Default::default() };
     Ok(instance.client().await.trigger_collection(request).await?.into_inner())
@@ -58,7 +61,7 @@ fn observed(count: &RowCount) -> SystemTime {
 }
 
 /// A count that was read after this call, as soon as there is one.
-async fn counted_anew(instance: &Instance) -> RowCount {
+pub async fn counted_anew(instance: &Instance) -> RowCount {
     let now = SystemTime::now();
     eventually("t is counted", async || {
         Some(instance.count("t").await)
@@ -68,7 +71,7 @@ async fn counted_anew(instance: &Instance) -> RowCount {
 }
 
 /// The line of a part on `/readyz?verbose`, which answers 200 whatever it says of its parts.
-async fn part(instance: &Instance, name: &str) -> String {
+pub async fn part(instance: &Instance, name: &str) -> String {
     let (status, body) = instance.get("/readyz?verbose").await;
     assert_eq!(status, 200, "{body}");
     body.lines().find(|line| line[3..].starts_with(name)).unwrap_or_else(|| panic!("no {name} in {body}")).to_owned()

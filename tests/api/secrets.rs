@@ -99,7 +99,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 /// Everything that anybody can get out of an instance now.
 async fn told(instance: &Instance) -> Vec<(String, Vec<u8>)> {
     let mut told = Vec::new();
-    for path in ["/", "/config", "/metrics", "/version", "/livez", "/readyz", "/readyz?verbose", "/none"] {
+    for path in ["/", "/status", "/config", "/metrics", "/version", "/livez", "/readyz", "/readyz?verbose", "/none"] {
         told.push((path.to_owned(), instance.get(path).await.1.into_bytes()));
     }
     let collections = instance.client().await.list_collections(ListCollectionsRequest::default()).await.unwrap();

@@ -10,13 +10,13 @@ use rowcount::proto::v1::{
     self, collection, instance::Role, lease::State, row_count_service_client::RowCountServiceClient,
 };
 use rustix::process::Signal;
-use tokio::task::JoinHandle;
+use tokio::{net::UnixDatagram, task::JoinHandle, time::timeout};
 use tokio_stream::StreamExt;
 use tonic::{Code, Response, Status, transport::Channel};
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-use crate::fleet::{Fleet, Instance, eventually, http_get};
+use crate::fleet::{Fleet, Instance, PATIENCE, eventually, http_get};
 
 /// The longest that a stop may take.
 const BOUND: Duration = Duration::from_secs(2);
@@ -211,4 +211,23 @@ async fn last<T>(stream: &mut tonic::Streaming<T>) -> Status {
             None => panic!("the stream ended without a status"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_service_manager_is_told_of_the_start_and_of_the_stop() {
+    let fleet = Fleet::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let told = async || {
+        let mut message = [0; 64];
+        let length = timeout(PATIENCE, socket.recv(&mut message)).await.expect("it is told").unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let mut alice = fleet.instance_with("alice", &[("NOTIFY_SOCKET", path.to_str().unwrap())]).await;
+    assert_eq!(told().await.trim(), "READY=1");
+    assert_eq!(http_get(&alice.http, "/readyz").await.unwrap().0, 200);
+    alice.signal(Signal::TERM);
+    assert_eq!(told().await.trim(), "STOPPING=1");
+    assert_eq!(alice.exit().await.code(), Some(0));
 }

@@ -17,18 +17,21 @@ use opentelemetry_proto::tonic::{
     common::v1::any_value::Value,
 };
 use rowcount::{
-    claim::{Claim, Grant, Role},
+    claim::{Claim, Grant, LeaseState, Observation, Role},
     clock::{Clock, SystemClock},
     collection::{Collection, CollectionId, CollectionState, Trigger},
     config::{LogConfig, LogFormatter, TracingConfig},
+    credentials::Port,
     failure::FailureReason,
+    follow::Void,
     metrics::{
         Exporter, build,
         collector::CollectorMetrics,
         estimate::{self, EstimateMetrics, Shown},
+        follow::FollowMetrics,
         lease::{AcquireResult, LeaseMetrics, RenewalResult, Transition},
         query::QueryMetrics,
-        reload,
+        reload::{self, ReloadMetrics},
         rows::{self, RowsSource},
         rpc::RpcMetrics,
         store::{self, Pool},
@@ -175,7 +178,9 @@ fn holder() -> Exporter {
     let meter = exporter.meter();
     let (blobs, tags) = (name("blobs"), name("tags"));
     build::export(&meter);
-    reload::loaded(&meter);
+    ReloadMetrics::new(&meter).loaded();
+    let end = |port| (port == Port::Http).then(SystemTime::now);
+    reload::export_not_after(&meter, Arc::new(end));
     store::export_postgres(&meter, Arc::new(|| Some(true)), Arc::new(|| Pool { in_use: 1, idle: 1, max: 2 }));
     store::export_redis(&meter, Arc::new(|| Some(false)));
 
@@ -196,21 +201,39 @@ fn holder() -> Exporter {
     lease.handover(Duration::from_millis(3));
     lease.renewal(RenewalResult::Reclaimed, Duration::from_millis(2));
     let (_, role) = watch::channel(Role::Holder(claim()));
-    lease.watch(role, watch::channel(None).1, Arc::new(SystemClock));
+    let seen = Observation {
+        state: LeaseState::Held,
+        epoch: 1,
+        quarantine_remaining: Duration::from_secs(12),
+        observe_time: SystemTime::now(),
+        ..Observation::unknown()
+    };
+    lease.watch(role, move || Some(seen.clone()), Arc::new(SystemClock));
 
     let rpc = RpcMetrics::new(&meter);
     rpc.observe(&"rowcount.v1.RowCountService/GetRowCounts".into(), Code::Ok, Duration::from_micros(300));
     rpc.observe(&"rowcount.v1.RowCountService/GetRowCounts".into(), Code::NotFound, Duration::from_micros(300));
 
+    let blobs_count = Count {
+        complete_until_time: Some(SystemTime::now()),
+        anchor_time: Some(SystemTime::now()),
+        ..count(Method::Followed, 9_000_000_000)
+    };
     let snapshot = Arc::new(Snapshot {
         epoch: 1,
         token: "token".to_owned(),
         revision: 1,
         publish_time: SystemTime::now(),
         last_collection: None,
-        counts: [(blobs, count(Method::Followed, 9_000_000_000)), (tags, count(Method::Exact, 184))].into(),
+        counts: [(blobs, blobs_count), (tags, count(Method::Exact, 184))].into(),
     });
-    rows::export(&meter, &(Arc::new(move || Some(snapshot.clone())) as RowsSource));
+    let source: RowsSource = Arc::new(move || Some(snapshot.clone()));
+    rows::export(&meter, &source);
+    let follow = FollowMetrics::new(&meter, &source);
+    follow.read(Duration::from_millis(2));
+    follow.anchored(true);
+    follow.voided(Void::Filenode, 3);
+    follow.restless(Some(1));
 
     let estimates = EstimateMetrics::new(&meter);
     estimates.made();

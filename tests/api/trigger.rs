@@ -13,6 +13,7 @@ use tonic_types::StatusExt;
 use crate::fleet::{Fleet, Instance, eventually, sample, span};
 
 mod faults;
+mod handover;
 mod listing;
 mod waiting;
 
@@ -191,6 +192,7 @@ async fn calls_are_bound_by_their_own_interval_and_not_by_the_ten_minutes_of_lar
     let mut fleet = fleet().await;
     fleet.sql("CREATE TABLE large AS SELECT n FROM generate_series(1, 100001) AS n").await;
     fleet.set("ROWCOUNT_QUERIES_LARGE_TABLE", "large");
+    fleet.set("ROWCOUNT_QUERIES_LARGE_METHOD", "exact");
     fleet.set("ROWCOUNT_COLLECTION_TRIGGERINTERVAL", "1s");
     let instance = fleet.instance("a").await;
     settled(&fleet, &[&instance]).await;

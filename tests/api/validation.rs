@@ -117,6 +117,7 @@ async fn exactly_the_statements_of_requests_are_observed() {
         description: String::new(),
         source: QuerySource::Table("t".to_owned()),
         method: Method::Exact,
+        cap: None,
         interval: second,
         timeout: 10 * second,
         builtin: false,

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import chart
-from servers import PASSWORD, REDIS_PASSWORD, eventually, free_port
+from servers import PASSWORD, REDIS_PASSWORD, SENTINEL_PASSWORD, eventually, free_port
 from tools import binary, run, succeed
 
 MOUNT = "/etc/rowcount"
@@ -57,6 +57,7 @@ class Instance:
             "database/tls.crt": self.servers.file("client.crt"),
             "database/tls.key": self.servers.file("client.key"),
             "redis/password": REDIS_PASSWORD + "\n",
+            "redis/sentinel-password": SENTINEL_PASSWORD + "\n",
         }
         if path in known:
             return known[path]

@@ -16,6 +16,7 @@ from tools import ROOT, missing, run, succeed, tool
 PATIENCE = 30
 PASSWORD = "of:postgres/und%more"
 REDIS_PASSWORD = "of-redis"
+SENTINEL_PASSWORD = "of-sentinels"
 
 
 # Below the kernel's own range, so that no outgoing connection takes one between the look and the use.
@@ -132,13 +133,7 @@ class Servers:
         ]
         (home / "redis.conf").write_text("\n".join(lines) + "\n")
         self.spawn([tool("redis-server", "make deps"), "redis.conf"], home, cwd=home)
-
-        def answers():
-            with socket.create_connection(("127.0.0.1", self.ports["redis"]), 1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(5) == b"+PONG"
-
-        eventually("Redis answers", answers)
+        eventually("Redis answers", lambda: answers(self.ports["redis"]))
 
     def spawn(self, command, home, **options):
         with open(home / "log", "ab") as log:
@@ -169,6 +164,13 @@ class Servers:
                 process.kill()
                 process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def answers(port):
+    """Whether a Redis is there, be it only to ask for a password."""
+    with socket.create_connection(("127.0.0.1", port), 1) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(7) in (b"+PONG\r\n", b"-NOAUTH")
 
 
 def make_certificates(directory):

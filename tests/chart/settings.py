@@ -16,26 +16,6 @@ NOT_IN_CHART = {
     "redis.cache.sentinelpassword": "a secret: sentinelpasswordfile",
 }
 
-# Settings that the chart renders and that the binary still refuses ("not available yet", exit code 78). A rendering that
-# needs one of them is validated and not started; an entry that is no longer refused must go.
-NOT_YET = {
-    "grpc.tls.certificate",
-    "grpc.tls.key",
-    "grpc.tls.clientcas",
-    "grpc.tls.allowednames",
-    "grpc.tls.minimumtls",
-    "http.tls.certificate",
-    "http.tls.key",
-    "http.tls.clientcas",
-    "http.tls.allowednames",
-    "http.tls.minimumtls",
-    "auth.tokens",
-    "redis.cache.addr",  # several of them
-    "redis.cache.mainname",
-    "redis.cache.sentinelusername",
-    "redis.cache.sentinelpasswordfile",
-}
-
 # Keys whose values are records or queries, which have no keys of their own in the table.
 RECORDS = {"auth.tokens", "rates.costs", "queries"}
 

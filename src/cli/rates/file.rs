@@ -10,8 +10,10 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    cli::json,
-    proto::v1::{EstimateRatesRequest, RequestRate, RequestRates, estimate_rates_request::Source},
+    proto::{
+        json,
+        v1::{EstimateRatesRequest, RequestRate, RequestRates, estimate_rates_request::Source},
+    },
     rates::csv,
 };
 

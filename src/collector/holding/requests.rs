@@ -41,7 +41,11 @@ impl Holding<'_> {
             // It was joined after we saw it: the union of the queries is what runs.
             Ok(Begun::Changed(Some(pending))) => return self.spawn_begin(pending),
             Ok(Begun::Changed(None)) => {}
-            Ok(Begun::NotHolder) => self.refused(),
+            // An earlier try may have been carried out and not answered, so it is asked for again all the same.
+            Ok(Begun::NotHolder) => {
+                self.refused();
+                self.unanswered = Some(pending);
+            }
             Err(error) => {
                 self.board_failed(&error);
                 self.unanswered = Some(pending);

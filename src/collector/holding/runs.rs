@@ -6,10 +6,12 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug};
 
 use crate::{
+    clock::BootTime,
     collection::{Collection, CollectionState},
+    collector::{pace, plan::Start},
     counting::Run,
     failure::{Failure, FailureReason},
-    query::{Query, Source},
+    query::{Query, QueryName, Source},
 };
 
 use super::{Done, Holding};
@@ -21,18 +23,28 @@ const UNABLE_AFTER: u32 = 3;
 const LAST_OUTCOMES: Duration = Duration::from_millis(50);
 
 impl Holding<'_> {
-    pub(super) fn start_runs(&mut self, time_left: Duration) {
-        while let Some((query, rows)) = self.plan.start_next() {
-            let counting = self.collector.counting.clone();
-            let cancel = self.cancel_runs.clone();
-            let span = self.spans.of(self.plan.run_is_for(&query.name));
-            let run = async move {
-                let began = tokio::time::Instant::now();
-                let attempt_time = SystemTime::now();
-                let estimate = match (&query.source, rows) {
-                    // Nobody knows how large it is: ask the planner, so that a count that fails is not tried again
-                    // at the pace of a small table.
-                    (Source::Table(table), None) => match counting.estimate_rows(table, time_left, &cancel).await {
+    pub(super) fn start_runs(&mut self, now: BootTime, time_left: Duration) {
+        while let Some(Start { query, rows, follows, may_follow }) = self.plan.start_next() {
+            if follows {
+                self.following.wait_for(query, now, SystemTime::now());
+            } else {
+                self.spawn_run(query, rows, may_follow, time_left);
+            }
+        }
+    }
+
+    pub(super) fn spawn_run(&mut self, query: Query, rows: Option<i64>, may_follow: bool, time_left: Duration) {
+        let counting = self.collector.counting.clone();
+        let cancel = self.cancel_runs.clone();
+        let span = self.spans.of(self.plan.run_is_for(&query.name));
+        let run = async move {
+            let began = tokio::time::Instant::now();
+            let attempt_time = SystemTime::now();
+            let estimate = match (&query.source, rows) {
+                // Nobody knows how large it is: ask the planner, so that a table that is to be followed is not counted
+                // first, and a count that fails is not tried again at the pace of a small table.
+                (Source::Table(table), None) if pace::counts_all(&query) => {
+                    match counting.estimate_rows(table, time_left, &cancel).await {
                         Ok(rows) => Some(rows),
                         // A database that is out of reach need not be waited for twice.
                         Err(failure) if is_final(&failure) => {
@@ -40,14 +52,37 @@ impl Holding<'_> {
                             return Done::Run { query, estimate: None, run };
                         }
                         Err(_) => None,
-                    },
-                    (_, rows) => rows,
-                };
-                let run = counting.count(&query, time_left.saturating_sub(began.elapsed()), &cancel).await;
-                Done::Run { query, estimate, run }
+                    }
+                }
+                (_, rows) => rows,
             };
-            self.tasks.spawn(run.instrument(span));
+            match estimate {
+                Some(rows) if may_follow && pace::is_large(&query, rows) => Done::Large { query, rows, attempt_time },
+                estimate => {
+                    let run = counting.count(&query, time_left.saturating_sub(began.elapsed()), &cancel).await;
+                    Done::Run { query, estimate, run }
+                }
+            }
+        };
+        self.tasks.spawn(run.instrument(span));
+    }
+
+    /// A run found its table to be so large that it is to be followed.
+    pub(super) fn found_large(&mut self, query: Query, rows: i64, attempt_time: SystemTime) {
+        let now = self.now();
+        if self.plan.found_rows(&query.name, rows) {
+            self.following.wait_for(query, now, attempt_time);
+        } else {
+            self.count_instead(&query.name, now);
         }
+    }
+
+    /// A run that waits for the follower, or would, is made by a statement of its own.
+    pub(super) fn count_instead(&mut self, name: &QueryName, now: BootTime) {
+        let Some((query, rows)) = self.plan.counts_instead(name) else { return };
+        // None when the claim is over: then its end ends the run too.
+        let time_left = self.claim().and_then(|claim| claim.time_to_work(now)).unwrap_or_default();
+        self.spawn_run(query, rows, false, time_left);
     }
 
     pub(super) fn run_ended(&mut self, query: &Query, estimate: Option<i64>, run: Run) {
@@ -78,6 +113,7 @@ impl Holding<'_> {
                 count.lower_bound = reading.lower_bound;
                 count.upper_bound = reading.upper_bound;
                 count.complete_until_time = reading.complete_until_time;
+                count.anchor_time = reading.anchor_time;
                 count.observe_time = Some(reading.observe_time);
                 count.collection_id = collection_id;
                 count.epoch = self.grant.epoch;
@@ -130,6 +166,7 @@ impl Holding<'_> {
         self.cancel_runs.cancel();
         debug!(why, runs = self.tasks.len(), "Ending the runs in progress");
         let failure = Failure::new(FailureReason::Cancelled, why);
+        self.cancel_waiting(&failure);
         for collection in self.plan.cancel_all(&failure) {
             self.ended(collection);
         }

@@ -10,8 +10,8 @@ use crate::{
     board,
     claim::Grant,
     clock::BootTime,
-    collection::{Collection, CollectionState},
-    collector::{Collector, outbox::Outbox, plan::Plan, report::Report, spans::Spans},
+    collection::{Collection, CollectionState, Trigger},
+    collector::{Collector, following::Following, outbox::Outbox, plan::Plan, report::Report, spans::Spans},
     failure::{Failure, FailureReason},
     snapshot::{Count, Snapshot},
 };
@@ -43,8 +43,13 @@ impl<'a> Holding<'a> {
                 return None;
             }
         };
+        let followed = collector.board.followed().await.unwrap_or_else(|error| {
+            warn!(%error, "Cannot read what was followed, counting it anew");
+            None
+        });
         let now = collector.clock.now();
         let mut holding = Self {
+            following: Following::new(followed, now),
             plan: Plan::new(&collector.config.queries, collector.connections, now),
             collector,
             grant,
@@ -57,8 +62,10 @@ impl<'a> Holding<'a> {
             tasks: JoinSet::new(),
             writing: None,
             is_beginning: false,
-            unanswered: None,
+            // Seen here even where the news of it were lost.
+            unanswered: state.pending,
             cancel_runs: CancellationToken::new(),
+            next_trigger: Trigger::Leadership,
             next_request: now,
             board_fails: false,
             failed_in_a_row: 0,
@@ -67,13 +74,15 @@ impl<'a> Holding<'a> {
         let newest = state.snapshot.into_iter().chain(seen.state.snapshot.clone());
         holding.carry_over(newest.max_by_key(|snapshot| (snapshot.epoch, snapshot.revision)), now);
         for collection in state.collections.into_values() {
-            if collection.state == CollectionState::Running && collection.epoch < holding.grant.epoch {
+            // Of our own epoch too: nothing runs here yet, so one that began under this grant has been left behind.
+            if collection.state == CollectionState::Running && collection.epoch <= holding.grant.epoch {
                 let lost = Failure::new(FailureReason::Cancelled, "its holder lost the lease before the end");
                 let end_time = Some(SystemTime::now());
                 let state = CollectionState::Cancelled;
                 holding.outbox.collection(Collection { state, end_time, failure: Some(lost), ..collection }, now);
             }
         }
+        collector.metrics.follow.restless(None);
         // At once under our own epoch: a hand-over leaves no gap that a scrape sees.
         holding.outbox.write_at(now);
         Some(holding)
@@ -87,8 +96,10 @@ impl<'a> Holding<'a> {
         });
         for query in &self.collector.config.queries {
             let count = earlier.remove(&query.name);
-            if let Some((value, age)) = count.as_ref().and_then(|c| Some((c.value?, c.age(SystemTime::now())?))) {
-                self.plan.carry_over(&query.name, value, age, now);
+            if let Some(count) = &count
+                && let Some((value, age)) = count.value.zip(count.age(SystemTime::now()))
+            {
+                self.plan.carry_over(&query.name, value, count.method, age, now);
             }
             let interval = self.plan.interval(&query.name).unwrap_or(query.interval);
             let stale_after = self.stale_after(interval);

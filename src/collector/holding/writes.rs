@@ -8,6 +8,7 @@ use crate::{
     board::{self, Publication, Written},
     clock::BootTime,
     collector::outbox::Batch,
+    history,
     snapshot::Snapshot,
 };
 
@@ -47,11 +48,13 @@ impl Holding<'_> {
         self.collector.view.offer(snapshot.clone());
         let forget = board::to_forget(&self.collector.view.now().state, SystemTime::now());
         let collections = batch.collections.values().cloned().collect();
-        Some(Publication { snapshot: Some(snapshot), collections, forget })
+        let followed = self.following.state_to_save(self.now());
+        Some(Publication { snapshot: Some(snapshot), followed, collections, forget })
     }
 
     pub(super) fn write_ended(&mut self, result: Result<Written, board::Error>) {
         let batch = self.writing.take();
+        self.tell_written(&result);
         match result {
             Ok(Written::Accepted) => {
                 self.board_fails = false;
@@ -98,10 +101,21 @@ impl Holding<'_> {
         let now = self.now();
         self.outbox.write_at(now);
         let Some(batch) = self.outbox.take_due(now) else { return };
-        let Some(publication) = self.publication(&batch) else { return };
+        let Some(mut publication) = self.publication(&batch) else { return };
+        publication.followed = self.following.state();
         match tokio::time::timeout(LAST_WRITE, self.collector.board.publish(&self.grant, publication)).await {
-            Ok(Ok(Written::Accepted)) => {}
+            Ok(Ok(Written::Accepted)) => self.tell_written(&Ok(Written::Accepted)),
             outcome => warn!(?outcome, "The last counts did not reach the board"),
         }
+    }
+
+    /// Of the last publication: no other is made while it is under way.
+    fn tell_written(&self, result: &Result<Written, board::Error>) {
+        let outcome = match result {
+            Ok(Written::Accepted) => "accepted",
+            Ok(Written::NotHolder) => "fenced",
+            Err(_) => "unanswered",
+        };
+        history::written(&self.grant, self.revision, self.now(), outcome);
     }
 }

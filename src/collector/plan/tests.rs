@@ -41,7 +41,7 @@ fn a_request_that_begins_during_a_run_gets_a_run_of_its_own() {
     let (mut plan, _) = plan(2);
     let tags: QueryName = "tags".parse().unwrap();
     assert!(plan.open(collection(Trigger::Schedule, names(&["tags"]))).is_none());
-    assert_eq!(plan.start_next().unwrap().0.name, tags);
+    assert_eq!(plan.start_next().unwrap().query.name, tags);
 
     let request = collection(Trigger::Request, names(&["tags"]));
     let id = request.id;
@@ -50,7 +50,7 @@ fn a_request_that_begins_during_a_run_gets_a_run_of_its_own() {
 
     let done = plan.finish(&tags, Some(1), SECOND, None);
     assert!(done.iter().all(|collection| collection.id != id), "the run began before the request");
-    assert_eq!(plan.start_next().unwrap().0.name, tags);
+    assert_eq!(plan.start_next().unwrap().query.name, tags);
     assert_eq!(plan.finish(&tags, Some(1), SECOND, None)[0].id, id);
 }
 
@@ -105,8 +105,8 @@ fn a_table_found_large_is_put_off_and_comes_back_when_it_shrinks() {
 #[test]
 fn a_new_holder_does_not_count_a_large_table_again() {
     let (mut plan, now) = plan(2);
-    plan.carry_over(&"layers".parse().unwrap(), 1_000_000, 60 * SECOND, now);
-    plan.carry_over(&"tags".parse().unwrap(), 10, 60 * SECOND, now);
+    plan.carry_over(&"layers".parse().unwrap(), 1_000_000, Method::Exact, 60 * SECOND, now);
+    plan.carry_over(&"tags".parse().unwrap(), 10, Method::Exact, 60 * SECOND, now);
     let (due, _) = plan.take_due(now);
     assert!(!due.contains("layers") && due.contains("tags"));
     assert!(plan.take_due(now + 540 * SECOND).0.contains("layers"));
@@ -118,9 +118,63 @@ fn a_new_holder_does_not_count_a_large_table_of_a_long_interval_again() {
     let mut queries = catalog::queries(Catalog::All, 3600 * SECOND, 10 * SECOND);
     queries.retain(|query| ["layers", "tags"].contains(&query.name.as_str()));
     let mut plan = Plan::new(&queries, 2, now);
-    plan.carry_over(&"layers".parse().unwrap(), 1_000_000, 60 * SECOND, now);
-    plan.carry_over(&"tags".parse().unwrap(), 10, 60 * SECOND, now);
+    plan.carry_over(&"layers".parse().unwrap(), 1_000_000, Method::Exact, 60 * SECOND, now);
+    plan.carry_over(&"tags".parse().unwrap(), 10, Method::Exact, 60 * SECOND, now);
     assert_eq!(plan.take_due(now).0, names(&["tags"]));
+}
+
+fn start(plan: &mut Plan, name: &str) -> Start {
+    plan.open(collection(Trigger::Schedule, names(&[name])));
+    plan.start_next().unwrap()
+}
+
+#[test]
+fn a_table_found_large_is_followed_at_its_own_interval_where_it_can_be() {
+    let (mut plan, now) = plan(1);
+    let tags: QueryName = "tags".parse().unwrap();
+    plan.take_due(now);
+    assert_eq!(plan.learn_refusals(|_| false), [].into(), "of none that is not followed anyway");
+    let first = start(&mut plan, "tags");
+    assert!(first.may_follow && !first.follows);
+    assert!(plan.found_rows(&tags, 200_000), "so it waits for the follower");
+    assert_eq!(plan.followed_tables(), [("tags".to_owned(), 10 * SECOND)].into());
+    assert!(!start(&mut plan, "blobs").follows, "and leaves its slot to another");
+    plan.finish(&tags, Some(200_000), SECOND, None);
+    assert_eq!(plan.interval(&tags), Some(10 * SECOND));
+    assert!(plan.take_due(now + 10 * SECOND).0.contains("tags"));
+    assert!(start(&mut plan, "tags").follows, "without a free slot");
+    plan.finish(&tags, Some(50_000), SECOND, None);
+    assert_eq!(plan.followed_tables(), [].into());
+}
+
+#[test]
+fn a_table_that_cannot_be_followed_is_counted_seldom_until_it_can() {
+    let (mut plan, now) = plan(2);
+    let tags: QueryName = "tags".parse().unwrap();
+    plan.carry_over(&tags, 1_000_000, Method::Followed, 60 * SECOND, now);
+    assert!(!plan.take_due(now).0.contains("tags"), "nobody knows yet whether it can be");
+    assert_eq!(plan.learn_refusals(|table| table != "tags"), [("tags".to_owned(), false)].into());
+    assert!(plan.take_due(now).0.contains("tags"), "it is an hour late by its own interval");
+    assert!(start(&mut plan, "tags").follows);
+    assert!(plan.counts_instead(&tags).is_some());
+    assert_eq!(plan.learn_refusals(|_| true), [("tags".to_owned(), true)].into());
+    plan.finish(&tags, Some(1_000_000), SECOND, None);
+    assert_eq!(plan.interval(&tags), Some(pace::LARGE_TABLE_INTERVAL));
+    assert!(!start(&mut plan, "tags").follows, "a request is not held up by that");
+    assert_eq!(plan.followed_tables().len(), 1, "it is looked at all the same");
+}
+
+#[test]
+fn who_must_follow_does_not_count_instead() {
+    let now = BootTime::from_boot(START);
+    let mut queries = catalog::queries(Catalog::All, 10 * SECOND, 10 * SECOND);
+    queries.retain(|query| query.name.as_str() == "tags");
+    queries[0].method = Method::Followed;
+    let mut plan = Plan::new(&queries, 2, now);
+    assert!(plan.may_follow());
+    assert!(start(&mut plan, "tags").follows);
+    plan.finish(&"tags".parse().unwrap(), Some(1), SECOND, None);
+    assert!(start(&mut plan, "tags").follows, "however small it is");
 }
 
 #[test]
@@ -133,7 +187,7 @@ fn a_cancelled_run_cancels_its_collection_and_a_failed_one_tells_why() {
         plan.open(collection(Trigger::Schedule, names(&["blobs", "tags"])));
         let mut done = Vec::new();
         for reason in reasons {
-            let (query, _) = plan.start_next().unwrap();
+            let Start { query, .. } = plan.start_next().unwrap();
             let failure = Failure::new(reason, "");
             done.extend(plan.finish(&query.name, None, SECOND, Some(&failure)));
         }
@@ -147,12 +201,12 @@ fn slow_tables_leave_a_slot_to_the_others() {
     let (mut plan, _) = plan(2);
     for name in ["tags", "blobs"] {
         plan.open(collection(Trigger::Schedule, names(&[name])));
-        let (query, _) = plan.start_next().unwrap();
+        let Start { query, .. } = plan.start_next().unwrap();
         plan.finish(&query.name, None, 10 * SECOND, Some(&timeout()));
     }
     plan.open(collection(Trigger::Request, names(&["tags", "blobs", "layers"])));
-    assert_eq!(plan.start_next().unwrap().0.name.as_str(), "layers");
-    assert!(["tags", "blobs"].contains(&plan.start_next().unwrap().0.name.as_str()));
+    assert_eq!(plan.start_next().unwrap().query.name.as_str(), "layers");
+    assert!(["tags", "blobs"].contains(&plan.start_next().unwrap().query.name.as_str()));
     plan.finish(&"layers".parse().unwrap(), Some(1), SECOND, None);
     assert!(plan.start_next().is_none(), "the last slot is not for a second suspect");
 }
@@ -167,7 +221,7 @@ fn the_state_of_a_collection_tells_how_many_failed() {
     ] {
         plan.open(collection(Trigger::Schedule, names(&["blobs", "tags"])));
         let mut done = Vec::new();
-        while let Some((query, _)) = plan.start_next() {
+        while let Some(Start { query, .. }) = plan.start_next() {
             let failure = failing.contains(&query.name.as_str()).then(timeout);
             done.extend(plan.finish(&query.name, None, SECOND, failure.as_ref()));
         }

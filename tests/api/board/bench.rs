@@ -10,11 +10,11 @@ use rowcount::{
     board::{Board, Event, State, memory::MemoryBoard, mirror::mirror, redis::RedisBoard, view::View},
     claim::Grant,
     clock::SystemClock,
-    config::RedisConfig,
+    config::{RedisAddr, RedisConfig, RedisServers},
     demo::redis::RedisServer,
     lease_protocol::{Acquire, Command, Reply, Rules},
     memory_store::MemoryStore,
-    redis_link::{self, Keys, RedisLink},
+    redis_link::{self, RedisLink, Route},
 };
 use tokio::{sync::broadcast::Receiver, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -59,7 +59,7 @@ impl Bench {
 
     pub async fn redis() -> Self {
         let server = RedisServer::start().await.unwrap();
-        let board = RedisBoard::new(config(server.port()), CLUSTER);
+        let board = RedisBoard::new(&Route::new(config(server.port()), CLUSTER));
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&board).run_subscription(stop.clone()));
         Self { board, store: Store::Redis(server), stop }
@@ -82,7 +82,7 @@ impl Bench {
                 holder.insert(Grant { token, epoch }).clone()
             }
             Store::Redis(server) => {
-                let link = RedisLink::new(config(server.port()), Keys::new(CLUSTER, 0));
+                let link = RedisLink::new(Route::new(config(server.port()), CLUSTER));
                 let script = redis_link::script(GRANT);
                 let epoch = link.run(&script, &[token.as_bytes()], PATIENCE).await.unwrap();
                 let epoch: String = redis::from_redis_value(epoch).unwrap();
@@ -155,8 +155,7 @@ impl fmt::Display for Bench {
 
 pub fn config(port: u16) -> RedisConfig {
     RedisConfig {
-        host: "127.0.0.1".to_owned(),
-        port,
+        servers: RedisServers::Single(RedisAddr { host: "127.0.0.1".to_owned(), port }),
         username: None,
         password: None,
         db: 0,

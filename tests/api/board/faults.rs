@@ -13,6 +13,7 @@ use rowcount::{
     collection::{CollectionId, CollectionState},
     config::RedisConfig,
     proto::board::{CollectionRecord, SnapshotRecord},
+    redis_link::Route,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +61,7 @@ async fn a_killed_subscription_stands_again_and_what_was_missed_is_loaded() {
 async fn a_board_that_starts_without_its_redis_finds_it_later() {
     let mut bench = Bench::redis().await;
     bench.server_mut().stop().await.unwrap();
-    let board = RedisBoard::new(config(bench.server().port()), "test");
+    let board = RedisBoard::new(&Route::new(config(bench.server().port()), "test"));
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
     let mut events = board.events();
@@ -77,7 +78,7 @@ async fn a_board_that_starts_without_its_redis_finds_it_later() {
 #[tokio::test]
 async fn nothing_listens_where_the_board_should_be_and_it_says_so() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let board = RedisBoard::new(config(port), "test");
+    let board = RedisBoard::new(&Route::new(config(port), "test"));
     let error = board.trigger(request(&["tags"])).await.unwrap_err();
     assert!(matches!(error, rowcount::board::Error::Unavailable(_)), "{error}");
 }
@@ -161,7 +162,8 @@ async fn a_new_holder_takes_over_from_a_board_of_a_newer_version() {
 async fn fleets_of_two_databases_do_not_hear_each_other() {
     let bench = Bench::redis().await;
     let mut events = bench.events().await;
-    let elsewhere = RedisBoard::new(RedisConfig { db: 3, ..config(bench.server().port()) }, "test");
+    let config = RedisConfig { db: 3, ..config(bench.server().port()) };
+    let elsewhere = RedisBoard::new(&Route::new(config, "test"));
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
     let mut other_events = elsewhere.events();

@@ -69,14 +69,17 @@ async fn check_tries_each_part_and_fails_with_any() {
     let told = lines(&stdout);
     assert!(told[0].starts_with("PART") && told[0].ends_with("RESULT"), "{stdout}");
     assert!(told[1].starts_with("postgres ") && told[1].contains("PostgreSQL 1"), "{stdout}");
-    assert!(told[2].starts_with("redis ") && told[2].ends_with(&redis.addr()), "{stdout}");
-    assert!(told[3].starts_with("good ") && told[3].ends_with("  1,234 rows"), "{stdout}");
+    assert!(told[2].starts_with("redis ") && told[2].contains(" Redis "), "{stdout}");
+    assert!(told[2].ends_with(&redis.addr()), "{stdout}");
+    assert!(told[3].starts_with("redis events ") && told[3].ends_with("can be subscribed to"), "{stdout}");
+    assert!(told[4].starts_with("good ") && told[4].contains("  1,234 rows, exact, planned cost "), "{stdout}");
+    assert_eq!(redis.cli(&["KEYS", "*"]).await.unwrap(), "", "nothing is left of it");
 
     let (code, stdout, stderr) = check(&format!("{good}  bad: {{sql: SELECT nosuch, description: b}}\n")).await;
     assert_eq!(code, 1, "{stdout}{stderr}");
     let bad = stdout.lines().find(|line| line.starts_with("bad ")).expect("a line for the query");
     assert!(bad.contains("  FAILED sql: "), "{stdout}");
-    assert!(stderr.ends_with("error: 1 of 4 parts failed; the table tells why\n"), "{stderr}");
+    assert!(stderr.ends_with("error: 1 of 5 parts failed; the table tells why\n"), "{stderr}");
 }
 
 #[tokio::test]

@@ -1,50 +1,23 @@
 //! Calls over TLS, with certificates made on the spot.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
 
 use tonic::transport::{Certificate, Identity};
 
 use super::{fixed::tls_server, run};
-
-/// A directory with authorities `ca` and `other`, and what `ca` vouches for: a server on localhost, a client.
-fn certificates() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let openssl = |arguments: &str| {
-        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(&dir).output().unwrap();
-        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    for name in ["ca", "other"] {
-        openssl(&format!("req -x509 {key} -keyout {name}.key -out {name}.pem -days 2 -subj /CN={name}"));
-    }
-    for (name, alternative) in [("localhost", "DNS:localhost"), ("client", "DNS:client")] {
-        openssl(&format!(
-            "req -x509 {key} -CA ca.pem -CAkey ca.key -keyout {name}.key -out {name}.pem -days 2 -subj /CN={name} \
-             -addext subjectAltName={alternative} -addext basicConstraints=critical,CA:FALSE"
-        ));
-    }
-    dir
-}
-
-fn path(dir: &Path, name: &str) -> String {
-    let path: PathBuf = dir.join(name);
-    path.to_str().unwrap().to_owned()
-}
+use crate::certificates::Certificates;
 
 #[tokio::test]
 async fn both_sides_are_verified_and_the_token_goes_along() {
-    let dir = certificates();
-    let file = |name: &str| fs::read(dir.path().join(name)).unwrap();
-    let identity = Identity::from_pem(file("localhost.pem"), file("localhost.key"));
-    let (port, metadata) = tls_server(identity, Certificate::from_pem(file("ca.pem"))).await;
+    let files = Certificates::new();
+    files.issue("ca", "localhost", "DNS:localhost");
+    files.issue("ca", "client", "DNS:client");
+    let identity = Identity::from_pem(files.read("localhost.pem"), files.read("localhost.key"));
+    let (port, metadata) = tls_server(identity, Certificate::from_pem(files.read("ca.pem"))).await;
     let url = format!("https://localhost:{port}");
-    fs::write(dir.path().join("token"), "hunter2").unwrap();
+    fs::write(files.path("token"), "hunter2").unwrap();
     let [ca, other, cert, key, token] =
-        ["ca.pem", "other.pem", "client.pem", "client.key", "token"].map(|name| path(dir.path(), name));
+        ["ca.pem", "other.pem", "client.pem", "client.key", "token"].map(|name| files.text(name));
     let ours = ["--tls-cert", &cert, "--tls-key", &key, "--token-file", &token];
 
     let (code, stdout, stderr) = run(&url, &[&["counts", "--tls-ca", &ca], &ours[..]].concat()).await;

@@ -63,13 +63,13 @@ fn each_wrong_value_is_refused_by_its_path_and_place() {
         ("catalog: some", "catalog: \"some\" is not one of all, registry, none (file rowcount.yaml:1)"),
         (
             "grpc: {addr: \":50051\"}",
-            "grpc.addr: :50051 is not loopback and has no TLS; set insecure: true to allow plaintext there (file \
-             rowcount.yaml:1)",
+            "grpc.addr: :50051 is not loopback and has no TLS; set grpc.tls.certificate and grpc.tls.key, or insecure: true to allow plaintext \
+             there (file rowcount.yaml:1)",
         ),
         (
             "http: {addr: \"0.0.0.0:0\"}",
-            "http.addr: 0.0.0.0:0 is not loopback and has no TLS; set insecure: true to allow plaintext there (file \
-             rowcount.yaml:1)",
+            "http.addr: 0.0.0.0:0 is not loopback and has no TLS; set http.tls.certificate and http.tls.key, or insecure: true to allow \
+             plaintext there (file rowcount.yaml:1)",
         ),
         (
             "http: {addr: \"localhost:50051\"}",
@@ -94,29 +94,30 @@ fn each_wrong_value_is_refused_by_its_path_and_place() {
             "redis.cache.addr: want host:port, without a scheme or a user (file rowcount.yaml:1)",
         ),
         (
-            "redis: {cache: {addr: [\"a:1\", \"b:1\"]}}",
-            "redis.cache.addr: several addresses (Sentinels, or the nodes of a Cluster) are not available yet; give one \
-             host:port (file rowcount.yaml:1)",
+            "redis: {cache: {addr: \"a:1,\"}}",
+            "redis.cache.addr: want host:port, without a scheme or a user (file rowcount.yaml:1)",
+        ),
+        (
+            "redis: {cache: {addr: [\"a:1\", \"b:1\", \"a:1\"]}}",
+            "redis.cache.addr: a:1 is given twice (file rowcount.yaml:1)",
+        ),
+        (
+            "redis: {cache: {addr: [\"a:1\", \"b:1\"], db: 2}}",
+            "redis.cache.db: 2 (file rowcount.yaml:1) is not in a Cluster, which has 0 only; set redis.cache.mainname where \
+             the addresses are Sentinels",
         ),
         (
             "redis: {cache: {mainname: main}}",
-            "redis.cache.mainname: not available yet; leave it out (file rowcount.yaml:1)",
+            "redis.cache.mainname: is set to main (file rowcount.yaml:1), but redis.cache.addr names no Sentinel",
         ),
         (
-            "redis: {cache: {sentinelpasswordfile: a}}",
-            "redis.cache.sentinelpasswordfile: not available yet; leave it out (file rowcount.yaml:1)",
+            "redis: {cache: {addr: \"a:1\", sentinelpasswordfile: a}}",
+            "redis.cache.mainname: is not set, but redis.cache.sentinelpasswordfile (file rowcount.yaml:1) is",
         ),
         (
-            "grpc: {tls: {certificate: a.pem}}",
-            "grpc.tls.certificate: not available yet; leave it out (file rowcount.yaml:1)",
-        ),
-        (
-            "http: {tls: {clientcas: [a.pem]}}",
-            "http.tls.clientcas: not available yet; leave it out (file rowcount.yaml:1)",
-        ),
-        (
-            "auth: {tokens: [{name: a, tokenfile: b, role: read}]}",
-            "auth.tokens: not available yet; leave it out (file rowcount.yaml:1)",
+            "redis: {cache: {addr: \"a:1\", mainname: main, sentinelpassword: a, sentinelpasswordfile: b}}",
+            "redis.cache.sentinelpassword: give redis.cache.sentinelpassword (file rowcount.yaml:1) or \
+             redis.cache.sentinelpasswordfile (file rowcount.yaml:1), not both",
         ),
         (
             "rates: {gauge: {enabled: true}}",
@@ -267,14 +268,23 @@ fn each_wrong_value_is_refused_by_its_path_and_place() {
              rowcount.yaml:1)",
         ),
         (
-            "queries: {tags: {method: followed}}",
-            "queries.tags.method: followed is not available yet; use exact or auto (file rowcount.yaml:1)",
+            "queries: {tags: {method: guess}}",
+            "queries.tags.method: \"guess\" is not one of exact, exactcapped, followed, estimated, auto (file \
+             rowcount.yaml:1)",
         ),
         (
-            "queries: {tags: {method: guess}}",
-            "queries.tags.method: \"guess\" is not one of exact, auto (file rowcount.yaml:1)",
+            "queries: {mine: {sql: SELECT 1, method: followed}}",
+            "queries.mine.method: only all rows of a table can be counted like that; use exact (file rowcount.yaml:1)",
         ),
-        ("queries: {tags: {cap: 5}}", "queries.tags.cap: not available yet; leave it out (file rowcount.yaml:1)"),
+        (
+            "queries: {tags: {cap: 5}}",
+            "queries.tags.cap: means something with method: exactcapped only (file rowcount.yaml:1)",
+        ),
+        (
+            "queries: {tags: {method: exactcapped, cap: 0}}",
+            "queries.tags.cap: \"0\" is not a whole number from 1 to 9223372036854775807 (file rowcount.yaml:1)",
+        ),
+        ("queries: {tags: {method: exactcapped}}", "queries.tags.cap: must say how many rows are counted at most"),
         (
             "queries: {tags: {interval: 5}}",
             "queries.tags.interval: 5 has no unit; write 5s for seconds, or use ms, m or h (file rowcount.yaml:1)",

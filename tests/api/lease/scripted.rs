@@ -17,7 +17,7 @@ use rowcount::{
     claim::{LeaseState, Role},
     clock::{BootTime, Clock},
     config::{Acquire as Mode, LeaseConfig},
-    lease::{self, Backend, BoardHints, Error, LeaseHandle, Setup},
+    lease::{self, Backend, BoardHints, Error, LeaseHandle, Setup, survey::Server},
     lease_protocol::{Acquire, Answer, Command, Renew, Reply, Standing},
     metrics::lease::LeaseMetrics,
 };
@@ -62,6 +62,10 @@ impl Backend for Script {
 
     async fn is_alone(&self, _timeout: Duration) -> Result<bool, Error> {
         Ok(false)
+    }
+
+    async fn server(&self, _timeout: Duration) -> Result<Option<Server>, Error> {
+        Ok(None)
     }
 }
 

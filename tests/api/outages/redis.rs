@@ -14,7 +14,7 @@ async fn without_redis_an_instance_starts_answers_and_says_so_and_counts_once_it
     let mut fleet = fleet().await;
     fleet.redis.stop().await.unwrap();
     let instance = fleet.instance("alice").await;
-    for path in ["/livez", "/readyz", "/version", "/config", "/"] {
+    for path in ["/livez", "/readyz", "/version", "/config", "/", "/status"] {
         assert_eq!(instance.get(path).await.0, 200, "{path}");
     }
     let page = instance.metrics().await;
@@ -82,6 +82,7 @@ async fn redis_goes_and_comes(outage: Outage) {
         assert!(!still || asked.duration_since(gone) < TTL, "exports {:?} after the store went", gone.elapsed());
         let asked = Instant::now();
         assert_eq!(standby.count("t").await.row_count, Some(3));
+        assert_eq!(standby.get("/status").await.0, 200);
         answer_took = answer_took.max(asked.elapsed());
         (!still).then_some(gone.elapsed())
     })

@@ -1,4 +1,4 @@
-//! Messages as JSON in protobuf's mapping: written as grpcurl prints them but with integers as numbers, and read as
+//! Messages as JSON in protobuf's mapping: written as grpcurl prints them, text with integers as numbers, and read as
 //! grpcurl takes them.
 
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use prost::Name;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
-use crate::proto::DESCRIPTORS;
+use super::DESCRIPTORS;
 
 /// Decoded when it is first needed: most answers are read by people.
 static POOL: LazyLock<DescriptorPool> =
@@ -24,6 +24,13 @@ pub fn line(message: &impl Name) -> anyhow::Result<String> {
     text(message, CompactFormatter)
 }
 
+/// As a value in which integers of 64 bits are strings, as grpcurl prints them: a browser's numbers are too small.
+pub fn value(message: &impl Name) -> anyhow::Result<serde_json::Value> {
+    let options = SerializeOptions::new();
+    let value = dynamic(message)?.serialize_with_options(serde_json::value::Serializer, &options);
+    value.context("cannot write the answer as JSON")
+}
+
 /// The message in `text`; a field that it does not have is an error, which tells the line.
 pub fn read<M: Name + Default>(text: &str) -> anyhow::Result<M> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -33,14 +40,18 @@ pub fn read<M: Name + Default>(text: &str) -> anyhow::Result<M> {
 }
 
 /// Fields in the order of their numbers; those that are not set are left out, as grpcurl does.
-fn text<M: Name>(message: &M, formatter: impl Formatter) -> anyhow::Result<String> {
-    let mut dynamic = DynamicMessage::new(descriptor::<M>());
-    dynamic.transcode_from(message).context("cannot read the answer")?;
+fn text(message: &impl Name, formatter: impl Formatter) -> anyhow::Result<String> {
     let mut text = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
     let options = SerializeOptions::new().stringify_64_bit_integers(false);
-    dynamic.serialize_with_options(&mut serializer, &options).context("cannot write the answer as JSON")?;
+    dynamic(message)?.serialize_with_options(&mut serializer, &options).context("cannot write the answer as JSON")?;
     Ok(String::from_utf8(text).expect("JSON is written as UTF-8"))
+}
+
+fn dynamic<M: Name>(message: &M) -> anyhow::Result<DynamicMessage> {
+    let mut dynamic = DynamicMessage::new(descriptor::<M>());
+    dynamic.transcode_from(message).context("cannot read the answer")?;
+    Ok(dynamic)
 }
 
 fn descriptor<M: Name>() -> MessageDescriptor {
@@ -90,6 +101,9 @@ mod tests {
                 "readTime": "2023-11-14T22:13:20Z",
             })
         );
+        let value = value(&answer).unwrap();
+        assert_eq!(value["rowCounts"][0]["rowCount"], i64::MAX.to_string(), "as grpcurl prints it");
+        assert_eq!((&value["revision"], &value["readTime"]), (&"7".into(), &"2023-11-14T22:13:20Z".into()));
     }
 
     #[test]

@@ -1,0 +1,103 @@
+//! Readings of the server's statistics for `follow`, and the exact counts of single leaves that they carry on. A
+//! reading takes no lock on any table, so it answers while one is being rewritten; a count holds its snapshot no longer
+//! than one leaf takes.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
+
+use tokio_util::sync::CancellationToken;
+use tracing::instrument;
+
+use super::Counting;
+use crate::{
+    failure::{Failure, FailureReason},
+    follow::{Counted, LocalTimes, Oid, Reading, Support, Tree, Trees},
+};
+
+pub mod answer;
+pub mod statement;
+
+/// For one statement of a reading, on the server.
+const LIMIT: Duration = Duration::from_secs(2);
+
+// === impl Counting ===
+
+impl Counting {
+    /// Whether tables can be followed on this server, and by this role.
+    #[instrument(name = "probe statistics", skip_all, fields(otel.kind = "client", db.system.name = "postgresql"))]
+    pub async fn follow_support(&self, time_left: Duration, cancel: &CancellationToken) -> Result<Support, Failure> {
+        let ran = self.pool.run(statement::SUPPORT, LIMIT, time_left, cancel).await;
+        answer::support(&ran.rows?)
+    }
+
+    /// Reads the statistics of these tables, without those of their leaves that are `resting`; each statement in a
+    /// transaction of its own, in an order that matters (see `follow::Reading`). `None` when leaves came or went
+    /// meanwhile: then it is worth nothing.
+    #[instrument(name = "read statistics", level = "debug", skip_all, fields(
+        otel.kind = "client",
+        db.system.name = "postgresql",
+        tables = tables.len(),
+    ))]
+    pub async fn read_statistics(
+        &self,
+        tables: &BTreeSet<String>,
+        resting: &BTreeSet<Oid>,
+        time_left: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Reading>, Failure> {
+        let leaves = statement::leaves(tables);
+        let mut session = self.pool.lend(time_left, cancel).await?;
+        let trees = answer::trees(tables, &session.fetch(&leaves, LIMIT).await?)?;
+        let oids: BTreeSet<Oid> = oids(&trees).filter(|oid| !resting.contains(oid)).collect();
+
+        let activity = answer::activity(&session.fetch(statement::ACTIVITY, LIMIT).await?)?;
+        let counters = answer::counters(&session.fetch(&statement::counters(&oids), LIMIT).await?)?;
+        let asked = SystemTime::now();
+        let sentinels = session.fetch(statement::SENTINELS, LIMIT).await?;
+        let answered = SystemTime::now();
+        let (sentinels, end) = answer::sentinels(&sentinels)?;
+        let filenodes = answer::filenodes(&session.fetch(&statement::filenodes(&oids), LIMIT).await?)?;
+
+        let after = answer::trees(tables, &session.fetch(&leaves, LIMIT).await?)?;
+        let is_whole = trees.iter().all(|(table, tree)| after.get(table).is_some_and(|after| after.is_alike(tree)));
+        let local_end = LocalTimes { asked, answered };
+        Ok(is_whole.then_some(Reading { activity, counters, sentinels, end, local_end, filenodes, trees: after }))
+    }
+
+    /// Counts the rows of one leaf exactly, for at most `limit` on the server.
+    #[instrument(name = "count leaf", skip_all, fields(
+        otel.name = super::summary("SELECT", Some(name)),
+        otel.kind = "client",
+        db.system.name = "postgresql",
+        db.query.summary = super::summary("SELECT", Some(name)),
+    ))]
+    pub async fn count_leaf(
+        &self,
+        oid: Oid,
+        name: &str,
+        limit: Duration,
+        time_left: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Counted, Failure> {
+        let ran = self.pool.run(&statement::count(name), limit, time_left, cancel).await;
+        let (counted, found) = answer::counted(&ran.rows?)?;
+        if found == oid {
+            return Ok(counted);
+        }
+        Err(Failure::new(FailureReason::Sql, format!("{name} is another table than a moment ago")))
+    }
+}
+
+impl Counting {
+    /// Those of these leaves that our role may not count, by name: it has no SELECT on them, or a policy hides rows.
+    pub async fn uncountable(&self, leaves: &BTreeSet<Oid>, time_left: Duration) -> Result<Vec<String>, Failure> {
+        let sql = statement::uncountable(leaves);
+        answer::names(&self.pool.run(&sql, LIMIT, time_left, &CancellationToken::new()).await.rows?)
+    }
+}
+
+fn oids(trees: &Trees) -> impl Iterator<Item = Oid> {
+    trees.values().flat_map(Tree::leaves).map(|(oid, _)| oid)
+}
