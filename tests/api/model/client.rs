@@ -20,22 +20,43 @@ pub enum Phase {
     /// Whether a bid was left unanswered is not kept: any campaign may be given up with a release, which changes nothing
     /// when there is nothing to release.
     Bidding,
-    Holding { epoch: Time, until: Time, deadline: Time },
+    Holding {
+        epoch: Time,
+        until: Time,
+        deadline: Time,
+    },
     /// Gives up what it holds; epoch 0: what it may hold.
-    Leaving { epoch: Time },
+    Leaving {
+        epoch: Time,
+    },
 }
 
 /// An answer without what no decision hangs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answer {
-    Granted { epoch: Time, until: Time },
-    Renewed { until: Time },
-    Reclaimed { until: Time },
+    Granted {
+        epoch: Time,
+        until: Time,
+    },
+    Renewed {
+        until: Time,
+    },
+    Reclaimed {
+        until: Time,
+    },
     /// The store shows this epoch.
-    Lost { epoch: Time },
-    Denied { epoch: Time },
-    Stale { epoch: Time },
-    TooLate { epoch: Time },
+    Lost {
+        epoch: Time,
+    },
+    Denied {
+        epoch: Time,
+    },
+    Stale {
+        epoch: Time,
+    },
+    TooLate {
+        epoch: Time,
+    },
     Done,
 }
 
@@ -77,14 +98,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(token: u8) -> Self {
-        Self {
-            token,
-            over: false,
-            floor: 0,
-            phase: Phase::Bidding,
-            request: None,
-            revision: 0,
-        }
+        Self { token, over: false, floor: 0, phase: Phase::Bidding, request: None, revision: 0 }
     }
 
     /// Epoch of the claim that it believes in now.
@@ -139,7 +153,7 @@ impl Client {
             request.sent -= scope.tick;
         }
         if let Phase::Holding { deadline, .. } = &mut self.phase {
-            *deadline -= scope.tick;
+            *deadline = (*deadline - scope.tick).max(1);
             // Whether its holder looks or not.
             self.over |= NOW >= *deadline;
         }
@@ -177,13 +191,11 @@ impl Client {
             _ => sent,
         };
         match self.phase {
-            Phase::Bidding => {
-                match self.campaign().heard(reply, boot(sent), boot(NOW), ttl) {
-                    Outcome::Won(holding) => self.hold(&holding),
-                    Outcome::WonTooLate(grant) => self.phase = Phase::Leaving { epoch: small(grant.epoch) },
-                    Outcome::Denied(pause) | Outcome::Again(pause) => return Heard::Wait(pause),
-                }
-            }
+            Phase::Bidding => match self.campaign().heard(reply, boot(sent), boot(NOW), ttl) {
+                Outcome::Won(holding) => self.hold(&holding),
+                Outcome::WonTooLate(grant) => self.phase = Phase::Leaving { epoch: small(grant.epoch) },
+                Outcome::Denied(pause) | Outcome::Again(pause) => return Heard::Wait(pause),
+            },
             Phase::Holding { epoch, deadline, .. } => {
                 let Some(mut holding) = self.holding() else { return Heard::Nothing };
                 let at = if scope.is(Mutant::LateReplyRevives) { NOW.min(deadline - 1) } else { NOW };

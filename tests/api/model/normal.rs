@@ -137,7 +137,10 @@ impl State {
             }
         };
         self.strays.iter_mut().for_each(&mut in_order);
-        self.clients.iter_mut().filter_map(|client| client.request.as_mut()).for_each(|request| in_order(&mut request.order));
+        self.clients
+            .iter_mut()
+            .filter_map(|client| client.request.as_mut())
+            .for_each(|request| in_order(&mut request.order));
         for client in &mut self.clients {
             if let Phase::Holding { until, .. } = &mut client.phase {
                 visit(until);
@@ -156,10 +159,8 @@ impl State {
             visit(&mut lease.epoch);
             visit(&mut lease.released);
         }
-        for pair in [&mut self.last, &mut self.accepted, &mut self.server.board] {
-            if let Some((epoch, _)) = pair {
-                visit(epoch);
-            }
+        for (epoch, _) in [&mut self.last, &mut self.accepted, &mut self.server.board].into_iter().flatten() {
+            visit(epoch);
         }
         for client in &mut self.clients {
             visit(&mut client.floor);

@@ -56,8 +56,6 @@ pub enum Mutant {
     RunIdAlone,
     /// The deadline leaves no margin for the clocks.
     NoMargin,
-    /// A holder's own bid is granted while a quarantine runs.
-    OursInQuarantine,
     /// The guard of the board does not ask when the holder was last heard.
     GuardWithoutGeneration,
 }

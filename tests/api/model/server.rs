@@ -48,8 +48,7 @@ pub struct Server {
 
 impl Server {
     pub fn new(scope: &Scope) -> Self {
-        let mut server =
-            Self { lease: None, copy: None, behind: 0, node: 0, replid: 0, board: None };
+        let mut server = Self { lease: None, copy: None, behind: 0, node: 0, replid: 0, board: None };
         if scope.has_past {
             let generation = server.generation(scope);
             let epoch = 1;
@@ -85,12 +84,12 @@ impl Server {
         let before = self.lease;
         let (record, mut reply) = step(before.map(|lease| lease.record()), now_us, &generation, rules, &command);
         self.lease = record.as_ref().map(Lease::of);
-        self.mutate(scope, order, before, now_us, &mut reply);
+        self.mutate(scope, order, before, &mut reply);
         let standing = standing(self.lease.map(|lease| lease.record()).as_ref(), now_us, &generation, rules);
         (reply, standing)
     }
 
-    fn mutate(&mut self, scope: &Scope, order: Order, before: Option<Lease>, now_us: i64, reply: &mut Reply) {
+    fn mutate(&mut self, scope: &Scope, order: Order, before: Option<Lease>, reply: &mut Reply) {
         let (Some(mutant), Some(lease)) = (scope.mutant, &mut self.lease) else { return };
         match (mutant, order) {
             (Mutant::NoQuarantine, _) => lease.quarantine = 0,
@@ -103,15 +102,6 @@ impl Server {
                 {
                     lease.epoch = before.map_or(0, |before| before.epoch) + 1;
                     *epoch = i64::from(lease.epoch);
-                }
-            }
-            (Mutant::OursInQuarantine, Order::Acquire { token, .. }) => {
-                if let Reply::Held { .. } = reply
-                    && lease.token == token
-                {
-                    let until_us = i64::from(lease.until).max(now_us + i64::from(scope.settings(token).ttl));
-                    lease.until = small(until_us);
-                    *reply = Reply::Granted { epoch: i64::from(lease.epoch), until_us, since_us: 0 };
                 }
             }
             _ => {}

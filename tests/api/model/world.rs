@@ -60,17 +60,28 @@ pub enum Fate {
 pub enum Action {
     Tick,
     /// An instance bids or renews, and the store carries it out at once; `twice`: the command will arrive once more.
-    Ask { client: usize, reply: Fate, twice: bool },
+    Ask {
+        client: usize,
+        reply: Fate,
+        twice: bool,
+    },
     /// An instance bids or renews, and the store will be reached later.
     Send(usize),
     /// An instance bids or renews and waits in vain, while the command is still under way.
     Miss(usize),
     /// The store carries out what was sent earlier.
-    Serve { client: usize, reply: Fate },
+    Serve {
+        client: usize,
+        reply: Fate,
+    },
     /// An instance reads an answer that came earlier.
     Hear(usize),
     /// A claim ends, or a campaign, and is released; `twice`: the release will arrive once more.
-    Leave { client: usize, release: Fate, twice: bool },
+    Leave {
+        client: usize,
+        release: Fate,
+        twice: bool,
+    },
     /// A holder writes to the board.
     Write(usize),
     /// A command that nobody waits for arrives.
@@ -81,7 +92,10 @@ pub enum Action {
     /// FLUSHALL, or DEL of the lease.
     Flush,
     /// Another node becomes the master, or the same one after a restart.
-    Promote { data: Data, clock: Clock },
+    Promote {
+        data: Data,
+        clock: Clock,
+    },
     StepBack,
     StepAhead,
 }
@@ -303,7 +317,7 @@ impl State {
             Action::Flush => {
                 self.left.losses -= 1;
                 self.server.lease = None;
-                self.server.board = None;
+                self.lose_board();
             }
             Action::Promote { data, clock } => self.promote(scope, data, clock),
             Action::StepBack => {
@@ -324,17 +338,27 @@ impl State {
         server.replid += 1;
         match data {
             Data::Kept => {}
-            Data::Old => (server.lease, server.board) = (server.copy, None),
-            Data::Lost => (server.lease, server.board) = (None, None),
+            Data::Old => server.lease = server.copy,
+            Data::Lost => server.lease = None,
+        }
+        if data != Data::Kept {
+            self.lose_board();
         }
         match clock {
             Clock::Same => {}
             Clock::Behind => {
                 self.left.back -= 1;
-                server.behind = scope.back;
+                self.server.behind = scope.back;
             }
             Clock::FarAhead => self.step_ahead(2 * scope.instances[0].ttl),
         }
+    }
+
+    /// A store that has lost its board cannot know which revision was on it: an earlier write of the same holder may
+    /// come in then, and readers' own floors keep it from being shown. Which epoch wrote last still counts.
+    fn lose_board(&mut self) {
+        self.server.board = None;
+        self.accepted = self.accepted.map(|(epoch, _)| (epoch, 0));
     }
 
     fn stray(&mut self, order: Order) {
@@ -391,7 +415,8 @@ impl State {
         let scope = &world.scope;
         if let Order::Write { token, epoch, revision } = order {
             if self.server.write(scope, token, epoch, revision) {
-                self.broken.s4 |= self.last.is_some_and(|(last, _)| last > epoch) || self.accepted > Some((epoch, revision));
+                self.broken.s4 |=
+                    self.last.is_some_and(|(last, _)| last > epoch) || self.accepted > Some((epoch, revision));
                 self.accepted = self.accepted.max(Some((epoch, revision)));
             }
             return None;
