@@ -41,7 +41,7 @@ CHART_STAMP := $(TOOLS)/chart/$(subst $() ,_,$(subst ==,-,$(strip $(CHART_TOOLS)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools test-tools chart-tools demo load run test chaos test-matrix test-chart chart-docs dashboard-picture screenshots image bench lint
+.PHONY: help deps tools test-tools chart-tools demo load run test chaos model test-matrix test-chart chart-docs dashboard-picture screenshots image bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -84,6 +84,9 @@ test: deps ## Run every test against real PostgreSQL and Redis
 chaos: deps ## Fault after fault on fleets of the release build, judged: FAULTS=10000 FLEETS=8 LEASE_MS=1500 SEED=1
 	CHAOS_FAULTS=$(FAULTS) CHAOS_FLEETS=$(FLEETS) CHAOS_LEASE_MS=$(LEASE_MS) CHAOS_SEED=$(SEED) \
 	  cargo test --locked --release --test api chaos:: -- --nocapture --test-threads=1
+
+model: deps ## Explore the lease protocol with more faults than `make test` does, in the release build
+	ROWCOUNT_MODEL=1 cargo test --locked --release --test api model:: -- --nocapture --test-threads=1
 
 test-matrix: $(MATRIX:%=test-on-%) ## Run the tests of lease and board on Redis 6.2 and Valkey 9.1
 

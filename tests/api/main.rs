@@ -21,6 +21,7 @@ mod leadership;
 mod lease;
 mod lease_protocol;
 mod load;
+mod model;
 mod modes;
 mod ops;
 mod outages;
