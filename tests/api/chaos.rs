@@ -19,9 +19,10 @@ use rowcount::lease_protocol::margin;
 use crate::fleet::Fleet;
 use checker::{Terms, Violation};
 use crew::{Contender, Crew};
-use fault::Deck;
+use fault::{Deck, Kind};
 use history::History;
 use report::Report;
+use store::Setting;
 
 mod checker;
 mod control;
@@ -33,6 +34,7 @@ mod proxy;
 mod reader;
 mod report;
 mod scraper;
+mod store;
 
 /// Faults that one fleet suffers before another one takes its place, so that no history grows without end.
 const LIFE: usize = 40;
@@ -43,6 +45,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// What is run.
 struct Plan {
     contender: Contender,
+    setting: Setting,
     seed: u64,
     faults: usize,
     /// Fleets at a time.
@@ -54,10 +57,17 @@ struct Plan {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_happens_one_holds_and_nothing_stale_is_shown() {
-    let plan = Plan::from_env();
-    let (report, violations) = run(&plan).await;
-    assert!(violations.is_empty(), "{plan}\n{}", listed(&violations));
-    assert!(report.faults() >= plan.faults, "{} of {} faults were injected", report.faults(), plan.faults);
+    holds(&Plan::from_env()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_takes_the_masters_place_one_holds_behind_sentinels() {
+    holds(&Plan::from_env().of(Setting::Sentinels)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_takes_the_masters_place_one_holds_in_a_cluster() {
+    holds(&Plan::from_env().of(Setting::Cluster)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -65,6 +75,13 @@ async fn a_holder_without_deadline_and_fence_fails_the_same_test() {
     let plan = Plan { contender: Contender::Naive, faults: 24, fleets: 3, ..Plan::from_env() };
     let (report, violations) = run(&plan).await;
     assert!(report.overlaps() > 0 && report.stale() > 0, "{plan}: the checker is blind\n{}", listed(&violations));
+}
+
+/// Nothing that must hold breaks.
+async fn holds(plan: &Plan) {
+    let (report, violations) = run(plan).await;
+    assert!(violations.is_empty(), "{plan}\n{}", listed(&violations));
+    assert!(report.faults() >= plan.faults, "{} of {} faults were injected", report.faults(), plan.faults);
 }
 
 /// Injects the faults of a plan and judges the histories; what broke a property is left in a file.
@@ -94,7 +111,7 @@ async fn run(plan: &Plan) -> (Report, Vec<Violation>) {
     let worker = async || {
         while let Some(kinds) = lives.get(next.replace(next.get() + 1)) {
             let seed = plan.seed.wrapping_add(next.get() as u64);
-            let mut crew = Crew::start(&fleet, plan.terms, plan.contender, seed).await;
+            let mut crew = Crew::start(&fleet, plan.setting, plan.terms, plan.contender, seed).await;
             for kind in kinds {
                 if !crew.suffer(*kind).await {
                     break;
@@ -138,6 +155,7 @@ impl Plan {
         let margin = margin(ttl);
         Self {
             contender: Contender::Rowcount,
+            setting: Setting::Alone,
             seed: number("CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32)),
             faults: usize::try_from(number("CHAOS_FAULTS").unwrap_or(40)).unwrap(),
             fleets: usize::try_from(number("CHAOS_FLEETS").unwrap_or(4)).unwrap(),
@@ -147,9 +165,16 @@ impl Plan {
         }
     }
 
+    /// The same on several servers: a fleet needs more of them and more time, so there are fewer faults, but each kind of
+    /// them once.
+    fn of(self, setting: Setting) -> Self {
+        let faults = (self.faults / 20).max(Kind::all(setting).len());
+        Self { setting, faults, fleets: self.fleets.div_ceil(4), ..self }
+    }
+
     /// The faults of each fleet.
-    fn lives(&self) -> Vec<Vec<fault::Kind>> {
-        let mut deck = Deck::new(self.seed);
+    fn lives(&self) -> Vec<Vec<Kind>> {
+        let mut deck = Deck::new(self.setting, self.seed);
         let count = self.fleets.max(self.faults.div_ceil(LIFE));
         (0..count).map(|life| deck.deal(self.faults * (life + 1) / count - self.faults * life / count)).collect()
     }
@@ -157,10 +182,10 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { contender, seed, faults, fleets, terms, keep: _ } = self;
+        let Self { contender, setting, seed, faults, fleets, terms, keep: _ } = self;
         write!(
             f,
-            "{contender:?}: CHAOS_SEED={seed} CHAOS_FAULTS={faults} CHAOS_FLEETS={fleets}, a lease of {:?}",
+            "{contender:?}, {setting}: CHAOS_SEED={seed} CHAOS_FAULTS={faults} CHAOS_FLEETS={fleets}, a lease of {:?}",
             terms.ttl
         )
     }

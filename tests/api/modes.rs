@@ -18,9 +18,9 @@ use crate::{
 
 mod access;
 mod cluster;
-mod nodes;
+pub mod nodes;
 mod sentinel;
-mod sentinels;
+pub mod sentinels;
 
 /// For what several servers have to agree on, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const LONG_TTL: &str = "40s";
 
 /// The record of a fleet's lease.
-const LEASE: &str = "{rowcount:default}:lease";
+pub const LEASE: &str = "{rowcount:default}:lease";
 
 /// A fleet whose Redis is at `addr`.
 async fn fleet(addr: String) -> Fleet {
@@ -133,7 +133,7 @@ async fn field(server: &RedisServer, name: &str) -> String {
 }
 
 /// As `eventually`, for what takes longer.
-async fn polled<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn polled<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = probe().await {

@@ -1,4 +1,5 @@
-//! A fleet that is made to suffer: instances, each behind a proxy of its own, a Redis, and all that watches them.
+//! A fleet that is made to suffer: instances, each behind a proxy of its own where there is one Redis, its servers, and all
+//! that watches them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,7 +9,6 @@ use std::{
 };
 
 use fastrand::Rng;
-use rowcount::demo::redis::{RedisOptions, RedisServer};
 use rustix::process::Signal;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -20,10 +20,15 @@ use super::{
     ledger,
     proxy::Proxy,
     reader, scraper,
+    store::{Setting, Store},
 };
 use crate::fleet::{Fleet, Instance, PATIENCE};
 
+mod failover;
 mod inject;
+
+/// The name of every fleet: each has servers of its own.
+const CLUSTER: &str = "default";
 
 /// Instances of one fleet.
 const SIZE: usize = 3;
@@ -47,9 +52,8 @@ pub struct Crew<'a> {
     fleet: &'a Fleet,
     terms: Terms,
     contender: Contender,
-    cluster: String,
-    redis: RedisServer,
-    /// Of the Redis that is the master.
+    store: Store,
+    /// Of the server that is the master.
     url: watch::Sender<String>,
     members: Vec<Member>,
     history: Arc<Mutex<History>>,
@@ -66,7 +70,8 @@ pub struct Crew<'a> {
 /// An instance, this process or the next one in its place.
 struct Member {
     name: String,
-    proxy: Proxy,
+    /// Between it and the only Redis.
+    proxy: Option<Proxy>,
     process: usize,
     instance: Instance,
     /// Ask it as long as it lives.
@@ -83,19 +88,17 @@ struct Answered {
 
 impl<'a> Crew<'a> {
     /// Starts a fleet that has never run, and waits until somebody holds.
-    pub async fn start(fleet: &'a Fleet, terms: Terms, contender: Contender, seed: u64) -> Self {
+    pub async fn start(fleet: &'a Fleet, setting: Setting, terms: Terms, contender: Contender, seed: u64) -> Self {
         let begin = now();
-        let redis = empty_redis().await;
-        let url = watch::Sender::new(redis.url());
+        let store = Store::start(setting).await;
+        let url = watch::Sender::new(store.master().url());
         let history = Arc::<Mutex<History>>::default();
-        let cluster = format!("chaos-{seed}");
-        let ledger = tokio::spawn(ledger::keep(url.subscribe(), cluster.clone(), history.clone()));
+        let ledger = tokio::spawn(ledger::keep(url.subscribe(), CLUSTER, history.clone()));
         let mut crew = Self {
             fleet,
             terms,
             contender,
-            cluster,
-            redis,
+            store,
             url,
             members: Vec::new(),
             history,
@@ -106,9 +109,12 @@ impl<'a> Crew<'a> {
             tails: VecDeque::new(),
         };
         for index in 0..SIZE {
-            let proxy = Proxy::to(crew.redis_addr()).await;
+            let proxy = match setting {
+                Setting::Alone => Some(Proxy::to(crew.redis_addr()).await),
+                Setting::Sentinels | Setting::Cluster => None,
+            };
             let name = ["alice", "bob", "carol"][index].to_owned();
-            let (process, instance, watchers) = crew.process(&name, proxy.addr).await;
+            let (process, instance, watchers) = crew.process(&name, proxy.as_ref()).await;
             crew.members.push(Member { name, proxy, process, instance, watchers });
         }
         // Whoever starts waits for the quarantine of a Redis without a record from its first bid on.
@@ -213,23 +219,21 @@ impl<'a> Crew<'a> {
     }
 
     /// A process of this name, and who watches it.
-    async fn process(&mut self, name: &str, redis: SocketAddr) -> (usize, Instance, [JoinHandle<()>; 2]) {
+    async fn process(&mut self, name: &str, proxy: Option<&Proxy>) -> (usize, Instance, [JoinHandle<()>; 2]) {
         let process = self.processes;
         self.processes += 1;
-        let redis = redis.to_string();
-        let ttl = format!("{}ms", self.terms.ttl.as_millis());
-        let interval = format!("{}ms", self.terms.ttl.as_millis() / 4);
+        let mut settings = self.store.settings();
+        if let Some(proxy) = proxy {
+            settings = vec![("ROWCOUNT_REDIS_CACHE_ADDR", proxy.addr.to_string())];
+        }
+        let milliseconds = |span: Duration| format!("{}ms", span.as_millis());
+        settings.push(("ROWCOUNT_CLUSTER", CLUSTER.to_owned()));
+        settings.push(("ROWCOUNT_DATABASE_METRICS_LEASEDURATION", milliseconds(self.terms.ttl)));
+        settings.push(("ROWCOUNT_DATABASE_METRICS_INTERVAL", milliseconds(self.terms.ttl / 4)));
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let instance = match self.contender {
-            Contender::Rowcount => {
-                let settings = [
-                    ("ROWCOUNT_REDIS_CACHE_ADDR", redis.as_str()),
-                    ("ROWCOUNT_CLUSTER", &self.cluster),
-                    ("ROWCOUNT_DATABASE_METRICS_LEASEDURATION", &ttl),
-                    ("ROWCOUNT_DATABASE_METRICS_INTERVAL", &interval),
-                ];
-                self.fleet.instance_with(name, &settings).await
-            }
-            Contender::Naive => Instance::start(control::command(&redis, &self.cluster, self.terms.ttl), name).await,
+            Contender::Rowcount => self.fleet.instance_with(name, &settings).await,
+            Contender::Naive => Instance::start(control::command(settings[0].1, CLUSTER, self.terms.ttl), name).await,
         };
         let scraper = tokio::spawn(scraper::watch(process, instance.http.clone(), self.history.clone()));
         let reader = tokio::spawn(reader::watch(process, instance.grpc.clone(), self.history.clone()));
@@ -251,8 +255,12 @@ impl<'a> Crew<'a> {
         self.history.lock().unwrap().faults.push(Fault { kind, begin, from });
     }
 
+    fn proxy(&self, member: usize) -> &Proxy {
+        self.members[member].proxy.as_ref().expect("what is done to connections is done where there is one Redis")
+    }
+
     fn redis_addr(&self) -> SocketAddr {
-        self.redis.addr().parse().unwrap()
+        self.store.master().addr().parse().unwrap()
     }
 
     async fn wait(&self, leases: f64) {
@@ -267,11 +275,4 @@ impl Drop for Crew<'_> {
             member.watchers.iter().for_each(JoinHandle::abort);
         }
     }
-}
-
-/// A Redis without data that keeps what it gets when it is killed.
-async fn empty_redis() -> RedisServer {
-    let config = vec!["appendfsync no".to_owned(), "repl-diskless-sync-delay 0".to_owned()];
-    let options = RedisOptions { config, appendonly: true, ..RedisOptions::default() };
-    RedisServer::start_with(options).await.expect("Redis starts")
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use fastrand::Rng;
 
-use super::history::Micros;
+use super::{history::Micros, store::Setting};
 
 /// One that was injected.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +48,8 @@ pub enum Kind {
     KillConnections,
     /// A replica is promoted that did not get the last writes.
     Promote,
+    /// Another server takes the place of the master, by Sentinels or in a Cluster.
+    FailOver(FailOver),
     /// Nothing passes, new connections included, for a span; then what was held passes.
     BlackHole(Way, Whom),
     /// The other side of every connection is gone, and nobody tells the holder.
@@ -83,6 +85,17 @@ pub enum Memory {
     Lost,
 }
 
+/// What a fail-over comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailOver {
+    /// An operator asks for it.
+    Asked,
+    /// SIGKILL to the master.
+    Killed,
+    /// The same, and the replica did not get the last writes.
+    LastWritesLost,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
     ToRedis,
@@ -107,9 +120,10 @@ pub enum Owed {
     Recovery,
 }
 
-/// Every kind but the start, in an order that a seed decides, again and again.
+/// Every fault of a setting, in an order that a seed decides, again and again.
 pub struct Deck {
     rng: Rng,
+    setting: Setting,
     cards: Vec<Kind>,
 }
 
@@ -118,8 +132,8 @@ const SPANS: [Span; 3] = [Span::Half, Span::Over, Span::Three];
 // === impl Kind ===
 
 impl Kind {
-    /// Every fault.
-    pub fn all() -> Vec<Self> {
+    /// Every fault that servers so set up can suffer.
+    pub fn all(setting: Setting) -> Vec<Self> {
         let mut all = vec![
             Self::Resign,
             Self::Terminate,
@@ -129,15 +143,18 @@ impl Kind {
             Self::DeleteLease,
             Self::KillSubscriptions,
             Self::KillConnections,
-            Self::Promote,
-            Self::HalfOpen,
-            Self::Reset,
-            Self::Truncate,
-            Self::Duplicate,
-            Self::Two,
         ];
+        for spanned in [Self::StopHolder, Self::StopAll] {
+            all.extend(SPANS.map(spanned));
+        }
+        if setting != Setting::Alone {
+            // Whatever else would make them replace a master that lives: then there may be two, and no promise.
+            all.extend([FailOver::Asked, FailOver::Killed, FailOver::LastWritesLost].map(Self::FailOver));
+            return all;
+        }
+        all.extend([Self::Promote, Self::HalfOpen, Self::Reset, Self::Truncate, Self::Duplicate, Self::Two]);
         all.extend([Memory::Whole, Memory::Old, Memory::Lost].map(Self::KillRedis));
-        for spanned in [Self::StopHolder, Self::StopAll, Self::StopRedis, Self::PauseClients, Self::RefuseWrites] {
+        for spanned in [Self::StopRedis, Self::PauseClients, Self::RefuseWrites] {
             all.extend(SPANS.map(spanned));
         }
         for whom in [Whom::Holder, Whom::All] {
@@ -208,6 +225,9 @@ impl fmt::Display for Kind {
             Self::KillSubscriptions => f.write_str("CLIENT KILL TYPE pubsub"),
             Self::KillConnections => f.write_str("CLIENT KILL TYPE normal"),
             Self::Promote => f.write_str("replica promoted, last writes lost"),
+            Self::FailOver(FailOver::Asked) => f.write_str("fail-over, asked for"),
+            Self::FailOver(FailOver::Killed) => f.write_str("fail-over, master killed"),
+            Self::FailOver(FailOver::LastWritesLost) => f.write_str("fail-over, master killed, last writes lost"),
             Self::BlackHole(way, whom) => write!(f, "black hole {way}, {whom}"),
             Self::HalfOpen => f.write_str("half-open connections, holder"),
             Self::Delay(whom) => write!(f, "delay, {whom}"),
@@ -260,8 +280,8 @@ impl fmt::Display for Whom {
 
 impl Deck {
     /// A deck of all kinds.
-    pub fn new(seed: u64) -> Self {
-        Self { rng: Rng::with_seed(seed), cards: Vec::new() }
+    pub fn new(setting: Setting, seed: u64) -> Self {
+        Self { rng: Rng::with_seed(seed), setting, cards: Vec::new() }
     }
 
     /// The next `count`.
@@ -271,7 +291,7 @@ impl Deck {
 
     fn next(&mut self) -> Kind {
         if self.cards.is_empty() {
-            self.cards = Kind::all();
+            self.cards = Kind::all(self.setting);
             self.rng.shuffle(&mut self.cards);
         }
         self.cards.pop().expect("just filled")

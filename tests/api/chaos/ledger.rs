@@ -21,8 +21,8 @@ const RETRY: Duration = Duration::from_millis(10);
 const MARK: &str = "return redis.call('TYPE', KEYS[1]).ok == 'hash' and redis.call('HGETALL', KEYS[1]) or {}";
 
 /// Writes the ledger of the server at `url` into `history`, and of the next one when `url` changes, for ever.
-pub async fn keep(mut url: watch::Receiver<String>, cluster: String, history: Arc<Mutex<History>>) {
-    let keys = Keys::of(&cluster);
+pub async fn keep(mut url: watch::Receiver<String>, cluster: &'static str, history: Arc<Mutex<History>>) {
+    let keys = Keys::of(cluster);
     loop {
         let at = url.borrow_and_update().clone();
         tokio::select! {

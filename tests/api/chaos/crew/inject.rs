@@ -3,14 +3,16 @@
 use rowcount::{demo::redis::RedisServer, proto::v1::ResignLeaseRequest};
 use rustix::process::Signal;
 
-use super::{Contender, Crew, Member, Proxy, empty_redis};
+use super::{Contender, Crew, Member, Proxy};
 use crate::{
     chaos::{
         fault::{Kind, Memory, Span, Way, Whom},
         proxy::Flow,
         scraper,
+        store::empty_redis,
     },
     fleet::{PATIENCE, eventually},
+    modes::LEASE,
 };
 
 /// What is in the way until it is undone.
@@ -97,13 +99,12 @@ impl Crew<'_> {
                 return Harm::RedisDead;
             }
             Kind::StopRedis(_) => {
-                self.redis.pause();
+                self.store.master().pause();
                 return Harm::RedisStopped;
             }
             Kind::FlushAll => self.redis(&["FLUSHALL"]).await,
             Kind::DeleteLease => {
-                let key = format!("{{rowcount:{}}}:lease", self.cluster);
-                self.redis(&["DEL", &key]).await;
+                self.redis(&["DEL", LEASE]).await;
             }
             Kind::PauseClients(_) => {
                 self.redis(&["CLIENT", "PAUSE", &span.as_millis().to_string(), "ALL"]).await;
@@ -115,6 +116,7 @@ impl Crew<'_> {
             Kind::KillSubscriptions => self.redis(&["CLIENT", "KILL", "TYPE", "pubsub"]).await,
             Kind::KillConnections => self.redis(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await,
             Kind::Promote => self.promote(holder).await,
+            Kind::FailOver(how) => self.fail_over(how, holder).await,
             Kind::BlackHole(way, whom) => {
                 let held = |is_held: bool| if is_held { Flow::Hold } else { Flow::Pass };
                 return self.disturb(holder, whom, held(way != Way::FromRedis), held(way != Way::ToRedis));
@@ -124,11 +126,11 @@ impl Crew<'_> {
                 let delay = Flow::Late(self.terms.ttl.mul_f64(self.rng.choice([0.02, 0.08, 0.5]).unwrap()));
                 return self.disturb(holder, whom, delay, delay);
             }
-            Kind::HalfOpen => self.members[holder].proxy.half_open(),
-            Kind::Reset => self.members[holder].proxy.reset(),
-            Kind::Truncate => self.members[holder].proxy.truncate(),
+            Kind::HalfOpen => self.proxy(holder).half_open(),
+            Kind::Reset => self.proxy(holder).reset(),
+            Kind::Truncate => self.proxy(holder).truncate(),
             Kind::Duplicate => {
-                let proxies = self.members.iter().map(|member| member.proxy.duplicate());
+                let proxies = (0..self.members.len()).map(|index| self.proxy(index).duplicate());
                 futures_util::future::join_all(proxies).await;
             }
         }
@@ -149,21 +151,21 @@ impl Crew<'_> {
                     self.members[index].instance.signal(Signal::CONT);
                 }
             }
-            Harm::RedisStopped => self.redis.resume(),
+            Harm::RedisStopped => self.store.master().resume(),
             Harm::RedisDead => {
-                self.redis.restart().await.expect("Redis starts");
+                self.store.master_mut().restart().await.expect("Redis starts");
             }
             Harm::WritesRefused => self.redis(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await,
             Harm::Disturbed(members) => {
                 for index in members {
-                    self.members[index].proxy.flow(Flow::Pass, Flow::Pass);
+                    self.proxy(index).flow(Flow::Pass, Flow::Pass);
                 }
             }
         }
     }
 
     async fn redis(&self, command: &[&str]) {
-        self.redis.cli(command).await.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        self.store.master().cli(command).await.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     }
 
     fn stop(&self, members: Vec<usize>) -> Harm {
@@ -179,13 +181,13 @@ impl Crew<'_> {
             Whom::All => (0..self.members.len()).collect(),
         };
         for index in &members {
-            self.members[*index].proxy.flow(to_server, to_client);
+            self.proxy(*index).flow(to_server, to_client);
         }
         Harm::Disturbed(members)
     }
 
     /// Asks any instance for the resignation of the holder, who holds off for up to a lease.
-    async fn resign(&mut self, holder: usize) {
+    pub(super) async fn resign(&mut self, holder: usize) {
         if self.contender == Contender::Naive {
             return self.replace(holder, Signal::TERM).await;
         }
@@ -204,7 +206,7 @@ impl Crew<'_> {
         let mut member = self.members.remove(index);
         self.end_of(&mut member, signal).await;
         let Member { name, proxy, .. } = member;
-        let (process, instance, watchers) = self.process(&name, proxy.addr).await;
+        let (process, instance, watchers) = self.process(&name, proxy.as_ref()).await;
         self.members.insert(index, Member { name, proxy, process, instance, watchers });
     }
 
@@ -215,11 +217,11 @@ impl Crew<'_> {
             let forgotten = self.rng.f64() * 1.5;
             self.wait(forgotten).await;
         }
-        self.redis.kill().await.expect("Redis is killed");
+        self.store.master_mut().kill().await.expect("Redis is killed");
         if memory == Memory::Lost {
             // Another one without data, in its place.
-            discard(std::mem::replace(&mut self.redis, empty_redis().await));
-            self.redis.stop().await.expect("Redis stops");
+            discard(std::mem::replace(self.store.master_mut(), empty_redis().await));
+            self.store.master_mut().stop().await.expect("Redis stops");
             self.move_over();
         }
     }
@@ -243,20 +245,20 @@ impl Crew<'_> {
         self.wait(lost).await;
 
         // Nobody may reach the old master once there is a new one: its answers would be of another lease.
-        for member in &self.members {
-            member.proxy.lead_nowhere();
+        for index in 0..self.members.len() {
+            self.proxy(index).lead_nowhere();
         }
-        self.redis.kill().await.expect("Redis is killed");
+        self.store.master_mut().kill().await.expect("Redis is killed");
         replica.cli(&["REPLICAOF", "NO", "ONE"]).await.expect("it is promoted");
-        discard(std::mem::replace(&mut self.redis, replica));
+        discard(std::mem::replace(self.store.master_mut(), replica));
         self.move_over();
     }
 
     /// Leads every instance, and the ledger, to the Redis that is there now.
     fn move_over(&self) {
-        self.url.send_replace(self.redis.url());
-        for member in &self.members {
-            member.proxy.lead_to(self.redis_addr());
+        self.url.send_replace(self.store.master().url());
+        for index in 0..self.members.len() {
+            self.proxy(index).lead_to(self.redis_addr());
         }
     }
 }

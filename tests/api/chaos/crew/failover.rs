@@ -1,0 +1,33 @@
+//! How another server takes the place of the one that has the board.
+
+use super::Crew;
+use crate::chaos::fault::FailOver;
+
+// === impl Crew ===
+
+impl Crew<'_> {
+    /// Lets a replica become the master, and waits until it is. Whoever was the master becomes its replica.
+    pub(super) async fn fail_over(&mut self, how: FailOver, holder: usize) {
+        // An earlier fail-over may have left it alone.
+        self.store.has_heir().await;
+        match how {
+            FailOver::Asked => self.store.ask_for_fail_over().await,
+            FailOver::Killed => self.store.master_mut().kill().await.expect("the master is killed"),
+            FailOver::LastWritesLost => {
+                self.store.cut_off_replicas().await;
+                if self.rng.bool() {
+                    // So that a grant is among what is lost.
+                    self.resign(holder).await;
+                }
+                let lost = self.rng.f64();
+                self.wait(lost).await;
+                self.store.master_mut().kill().await.expect("the master is killed");
+            }
+        }
+        let old = self.store.failed_over().await;
+        if how != FailOver::Asked {
+            old.restart().await.expect("the old master starts");
+        }
+        self.url.send_replace(self.store.master().url());
+    }
+}
