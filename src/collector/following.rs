@@ -59,8 +59,8 @@ pub struct Following {
     /// The last reading.
     last: Option<Taken>,
     waiting: BTreeMap<QueryName, Waiting>,
-    /// Tables with a leaf that our role may not count, and what the server said; until one of their leaves is counted.
-    denied: BTreeMap<String, Failure>,
+    /// Leaves that our role may not count, and what the server said; until they are counted.
+    denied: BTreeMap<Oid, Failure>,
 }
 
 /// Whether tables can be followed.
@@ -142,6 +142,11 @@ impl Following {
         is_asked || now >= self.began + FIRST_PROBE
     }
 
+    /// Whether nobody has answered yet whether tables can be followed.
+    pub fn is_unknown(&self) -> bool {
+        self.support == Standing::Unknown
+    }
+
     /// Until when runs are not to begin, at the latest.
     pub fn settles_at(&self, now: BootTime) -> BootTime {
         if self.is_settled(now) { now } else { self.began + FIRST_PROBE }
@@ -153,7 +158,7 @@ impl Following {
             Standing::Unknown => Some("it is not known yet whether tables can be followed".to_owned()),
             Standing::Refused(why) => Some(why.to_string()),
             Standing::Supported => {
-                let denied = self.denied.get(table).map(|failure| failure.message.clone());
+                let denied = self.denial(table).map(|failure| failure.message.clone());
                 self.follower.refusal(table).map(str::to_owned).or(denied)
             }
         }
@@ -228,6 +233,8 @@ impl Following {
         };
         self.read_at = begun + READ_INTERVAL;
         let notes = self.follower.take(reading);
+        let follower = &self.follower;
+        self.denied.retain(|oid, _| follower.table_of(*oid).is_some());
         if reading.sentinels.in_recovery {
             self.support = Standing::Refused(Refusal::Standby);
             self.probe_at = now + PROBE_REFUSED;
@@ -259,16 +266,15 @@ impl Following {
     ) {
         self.is_counting = false;
         self.count_at = now + took * REST;
-        let table = self.follower.table_of(oid).map(str::to_owned);
         match outcome {
             Ok(counted) => {
                 self.follower.counted(oid, ticket, counted);
-                table.map(|table| self.denied.remove(&table));
+                self.denied.remove(&oid);
             }
             Err(failure) => {
                 self.follower.abandon_anchor(oid, ticket);
-                if let Some(table) = table.filter(|_| failure.reason == FailureReason::Permission) {
-                    self.denied.insert(table, failure.clone());
+                if failure.reason == FailureReason::Permission {
+                    self.denied.insert(oid, failure.clone());
                 }
             }
         }
@@ -319,6 +325,12 @@ impl Following {
         self.waiting.values().filter(|waiting| !self.serves(waiting))
     }
 
+    /// What the server said to the count of a leaf of `table` that our role may not count.
+    fn denial(&self, table: &str) -> Option<&Failure> {
+        let is_of_it = |oid: &Oid| self.follower.table_of(*oid) == Some(table);
+        self.denied.iter().find(|(oid, _)| is_of_it(oid)).map(|(_, failure)| failure)
+    }
+
     fn serves(&self, waiting: &Waiting) -> bool {
         self.last.as_ref().is_some_and(|last| last.begun >= waiting.since)
     }
@@ -339,7 +351,7 @@ impl Following {
             let is_hidden = matches!(why, Refusal::Hidden(_));
             return refused(&why.to_string(), if is_hidden { FailureReason::Permission } else { FailureReason::Sql });
         }
-        if let Some(denied) = self.denied.get(table) {
+        if let Some(denied) = self.denial(table) {
             return refused(&denied.message, FailureReason::Permission);
         }
         let last = self.last.as_ref().filter(|_| self.serves(waiting));

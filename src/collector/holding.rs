@@ -226,7 +226,7 @@ impl Holding<'_> {
 
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            Ok(Done::Run { query, estimate, run }) => self.run_ended(&query, estimate, run),
+            Ok(Done::Run { query, estimate, run }) => self.statement_ended(&query, estimate, run),
             Ok(Done::Large { query, rows, attempt_time }) => self.found_large(query, rows, attempt_time),
             Ok(Done::Probed(answer)) => self.probed(answer),
             Ok(Done::Statistics(done)) => self.statistics_read(done),

@@ -60,7 +60,12 @@ pub const SETTINGS: &[Setting] = &[
     on("database.url", Kind::DatabaseUrl, "", "instead of the parts below"),
     on("database.host", Kind::DatabaseHost, "", "a name, an address or a socket directory"),
     on("database.port", Kind::Int(1, 65535), "5432", "TCP port, or the number in the socket's name"),
-    on("database.user", Kind::Text, "", "role; it needs SELECT on what is counted, nothing more"),
+    on(
+        "database.user",
+        Kind::Text,
+        "",
+        "role; it needs SELECT on what is counted, and pg_read_all_stats to follow large tables",
+    ),
     on("database.password", Kind::Secret, "", "its password"),
     on("database.dbname", Kind::Text, "", "database"),
     on(

@@ -18,6 +18,9 @@ use crate::{follow::Void, metrics::rows::RowsSource};
 /// From a few leaves on this machine to thousands over a network.
 const READ_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5];
 
+/// From a small leaf to the longest that a query may take.
+const ANCHOR_SECONDS: [f64; 8] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
 /// No number of sessions.
 const UNKNOWN: i64 = -1;
 
@@ -25,6 +28,7 @@ const UNKNOWN: i64 = -1;
 pub struct FollowMetrics {
     read_duration: Histogram<f64>,
     anchors: Counter<u64>,
+    anchor_duration: Histogram<f64>,
     voided: Counter<u64>,
     restless: Arc<AtomicI64>,
 }
@@ -56,6 +60,11 @@ impl FollowMetrics {
                 .u64_counter("rowcount_follow_anchors_total")
                 .with_description("Exact counts of single leaves, by result.")
                 .build(),
+            anchor_duration: meter
+                .f64_histogram("rowcount_follow_anchor_duration_seconds")
+                .with_description("Time for an exact count of a single leaf.")
+                .with_boundaries(ANCHOR_SECONDS.to_vec())
+                .build(),
             voided: meter
                 .u64_counter("rowcount_follow_voided_leaves_total")
                 .with_description("Leaves whose rows were not known any more, by reason.")
@@ -77,7 +86,8 @@ impl FollowMetrics {
     }
 
     /// An exact count of a leaf ended.
-    pub fn anchored(&self, is_counted: bool) {
+    pub fn anchored(&self, is_counted: bool, took: Duration) {
+        self.anchor_duration.record(took.as_secs_f64(), &[]);
         self.anchors.add(1, &[KeyValue::new("result", if is_counted { "counted" } else { "failed" })]);
     }
 

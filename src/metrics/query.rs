@@ -59,11 +59,15 @@ impl QueryMetrics {
         metrics
     }
 
-    /// A run ended. `failure` is `None` for a built-in without its table too: there was nothing to count.
-    pub fn ran(&self, name: &QueryName, took: Duration, failure: Option<FailureReason>) {
+    /// The database was asked: not so for a run that readings of the statistics answer.
+    pub fn asked(&self, name: &QueryName, took: Duration) {
         let registry_name = [KeyValue::new("name", format!("count_{name}"))];
         self.runs.add(1, &registry_name);
         self.duration.record(took.as_secs_f64(), &registry_name);
+    }
+
+    /// A run ended. `failure` is `None` for a built-in without its table too: there was nothing to count.
+    pub fn ended(&self, name: &QueryName, failure: Option<FailureReason>) {
         match failure {
             Some(reason) => self.failures.add(1, &[query_name(name), KeyValue::new("reason", reason.as_str())]),
             None => self.last_success.record(unix_seconds(SystemTime::now()), &[query_name(name)]),

@@ -185,8 +185,12 @@ fn holder() -> Exporter {
     store::export_redis(&meter, Arc::new(|| Some(false)));
 
     let queries = QueryMetrics::new(&meter, [&blobs, &tags]);
-    queries.ran(&blobs, Duration::from_millis(20), None);
-    queries.ran(&tags, Duration::from_secs(3), Some(FailureReason::Timeout));
+    for (name, took, failure) in
+        [(&blobs, Duration::from_millis(20), None), (&tags, Duration::from_secs(3), Some(FailureReason::Timeout))]
+    {
+        queries.asked(name, took);
+        queries.ended(name, failure);
+    }
     queries.skipped(&tags);
 
     let collector = CollectorMetrics::new(&meter);
@@ -231,7 +235,7 @@ fn holder() -> Exporter {
     rows::export(&meter, &source);
     let follow = FollowMetrics::new(&meter, &source);
     follow.read(Duration::from_millis(2));
-    follow.anchored(true);
+    follow.anchored(true, Duration::from_millis(30));
     follow.voided(Void::Filenode, 3);
     follow.restless(Some(1));
 

@@ -242,6 +242,41 @@ fn a_table_whose_leaves_may_not_be_counted_is_refused_until_they_may() {
 }
 
 #[test]
+fn a_count_of_one_leaf_says_nothing_of_another_that_may_not_be_counted() {
+    let two = |seconds| {
+        let mut reading = reading(seconds, 5, Some(9));
+        reading.counters.insert(2, reading.counters[&1]);
+        reading.filenodes.insert(2, Some(2));
+        let leaf = LeafName { name: "public.tags_2".to_owned(), estimate: Some(3) };
+        let Some(Tree::Leaves(leaves)) = reading.trees.get_mut("tags") else { panic!("it has leaves") };
+        leaves.insert(2, leaf);
+        reading
+    };
+    let mut following = following();
+    following.next(at(0), &tables());
+    following.read(at(0), Some(&two(0)), at(0));
+    let denied = Failure::new(FailureReason::Permission, "permission denied for table tags_2");
+    let begin = |following: &mut Following| match following.next(at(0), &tables()) {
+        Some(Step::Count { oid, ticket, .. }) => (oid, ticket),
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..2 {
+        match begin(&mut following) {
+            (2, ticket) => following.counted(2, ticket, Err(&denied), Duration::ZERO, at(0)),
+            (oid, ticket) => {
+                let counted = Counted { rows: 9, end: server(0) };
+                following.counted(oid, ticket, Ok(counted), Duration::ZERO, at(0));
+            }
+        }
+    }
+    assert_eq!(following.refusal("tags").as_ref(), Some(&denied.message));
+
+    following.next(at(1), &tables());
+    following.read(at(1), Some(&reading(1, 5, Some(9))), at(1));
+    assert_eq!(following.refusal("tags"), None, "that leaf is gone");
+}
+
+#[test]
 fn a_server_that_becomes_a_standby_is_not_followed_any_more() {
     let mut following = following();
     following.next(at(0), &tables());

@@ -56,10 +56,9 @@ impl Holding<'_> {
         }
         match answer {
             Ok(support) => self.report.untracked(support.untracked),
-            Err(failure) => {
-                let settled = self.following.fail_waiting(&failure);
-                self.settled(settled, now);
-            }
+            // Once it is known, readings answer the runs that wait, or time does.
+            Err(failure) if self.following.is_unknown() => self.cancel_waiting(&failure),
+            Err(failure) => debug!(%failure, "Cannot ask whether tables can be followed"),
         }
         self.learn_refusals();
     }
@@ -86,7 +85,7 @@ impl Holding<'_> {
 
     pub(super) fn leaf_counted(&mut self, done: Leaf) {
         let Leaf { oid, ticket, name, took, result } = done;
-        self.collector.metrics.follow.anchored(result.is_ok());
+        self.collector.metrics.follow.anchored(result.is_ok(), took);
         match &result {
             Ok(counted) => self.report.leaf_counted(&name, counted.rows, took),
             Err(failure) => self.report.leaf_failed(&name, failure),

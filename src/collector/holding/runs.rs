@@ -85,13 +85,19 @@ impl Holding<'_> {
         self.spawn_run(query, rows, false, time_left);
     }
 
+    /// A run of a statement of its own ended.
+    pub(super) fn statement_ended(&mut self, query: &Query, estimate: Option<i64>, run: Run) {
+        self.collector.metrics.query.asked(&query.name, run.duration);
+        self.run_ended(query, estimate, run);
+    }
+
     pub(super) fn run_ended(&mut self, query: &Query, estimate: Option<i64>, run: Run) {
         let now = self.now();
         let collection_id = self.plan.run_is_for(&query.name);
         let value = run.outcome.as_ref().ok().map(|reading| reading.value);
         let failure = run.outcome.as_ref().err().cloned();
         let reason = failure.as_ref().map(|failure| failure.reason).filter(|reason| query.is_failed_by(*reason));
-        self.collector.metrics.query.ran(&query.name, run.duration, reason);
+        self.collector.metrics.query.ended(&query.name, reason);
         match (&failure, value) {
             (Some(failure), _) => self.report.failed(query, failure),
             (None, Some(value)) => self.report.collected(&query.name, value),
@@ -174,7 +180,7 @@ impl Holding<'_> {
         let outcomes = async {
             while let Some(done) = self.tasks.join_next().await {
                 if let Ok(Done::Run { query, estimate, run }) = done {
-                    self.run_ended(&query, estimate, run);
+                    self.statement_ended(&query, estimate, run);
                 }
             }
         };
