@@ -140,11 +140,7 @@ fn target(settings: &Settings, needed: bool, problems: &mut Vec<Problem>) -> Dat
         }
     }
     let (cert, key) = ("database.sslcert", "database.sslkey");
-    for (path, other) in [(cert, key), (key, cert)] {
-        if settings.text(path).is_empty() && !settings.text(other).is_empty() {
-            problems.push(Problem::of(path, format!("is not set, but {other} is, to {}", settings.valued(other))));
-        }
-    }
+    settings.need_both(cert, key, problems);
     DatabaseTarget::Parts {
         host: settings.text("database.host").to_owned(),
         port: settings.number("database.port"),
@@ -187,11 +183,7 @@ fn prometheus(
     if let ([password, ..], []) = (&settings.set(&PASSWORD)[..], &username[..]) {
         problems.push(Problem::of(USERNAME, format!("is not set, but {password} is")));
     }
-    for (path, other) in [(CERTIFICATE, KEY), (KEY, CERTIFICATE)] {
-        if settings.text(path).is_empty() && !settings.text(other).is_empty() {
-            problems.push(Problem::of(path, format!("is not set, but {other} is, to {}", settings.valued(other))));
-        }
-    }
+    settings.need_both(CERTIFICATE, KEY, problems);
     let mut tls = settings.set(&[CA, CERTIFICATE, KEY]);
     if settings.is_on(INSECURE) {
         tls.extend(settings.set(&[INSECURE]));

@@ -100,6 +100,15 @@ impl Settings {
         format!("{} ({})", self.text(path), self.origin(path))
     }
 
+    /// Two settings that are nothing without each other.
+    pub fn need_both(&self, one: &str, two: &str, problems: &mut Vec<Problem>) {
+        for (path, other) in [(one, two), (two, one)] {
+            if self.text(path).is_empty() && !self.text(other).is_empty() {
+                problems.push(Problem::of(path, format!("is not set, but {other} is, to {}", self.valued(other))));
+            }
+        }
+    }
+
     /// `path (origin)` of each of `paths` that somebody set to something.
     pub fn set(&self, paths: &[&str]) -> Vec<String> {
         let given = paths.iter().filter_map(|path| self.given.get_key_value(*path));

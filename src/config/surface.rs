@@ -77,11 +77,7 @@ fn listener(port: Port, settings: &Settings, problems: &mut Vec<Problem>, warnin
 fn tls(port: Port, settings: &Settings, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Option<TlsSource> {
     let [certificate, own_key, client_cas, names, minimum] =
         ["certificate", "key", "clientcas", "allowednames", "minimumtls"].map(|name| key(port, name));
-    for (path, other) in [(&certificate, &own_key), (&own_key, &certificate)] {
-        if settings.text(path).is_empty() && !settings.text(other).is_empty() {
-            problems.push(Problem::of(path, format!("is not set, but {other} is, to {}", settings.valued(other))));
-        }
-    }
+    settings.need_both(&certificate, &own_key, problems);
     for (path, needed) in [(&client_cas, &certificate), (&names, &client_cas)] {
         if !settings.list(path).is_empty() && settings.text(needed).is_empty() {
             let message = format!("{} needs {needed}, which is not set", settings.valued(path));

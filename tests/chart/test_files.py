@@ -116,6 +116,15 @@ class Notes(unittest.TestCase):
             "get secret rowcount-tls -o go-template='{{index .data \"ca.crt\" | base64decode}}' > ca.crt", notes
         )
 
+    def test_a_token_that_may_more_will_do_where_none_may_only_read(self):
+        tokens = 'auth.tokens=[{"name":"admin","role":"operate","existingSecret":"tokens","key":"admin"}]'
+        notes = chart.notes(chart.MINIMAL, [tokens])
+        self.assertIn("get secret tokens -o go-template='{{index .data \"admin\" | base64decode}}'", notes)
+        documents = chart.objects(chart.MINIMAL, sets=(tokens, "serviceMonitor.enabled=true"))
+        [monitor] = chart.find(documents, "ServiceMonitor")
+        [endpoint] = monitor["spec"]["endpoints"]
+        self.assertEqual(endpoint["authorization"]["credentials"], {"name": "tokens", "key": "admin"})
+
     def test_certificates_and_tokens_are_shown(self):
         notes = self.notes("mtls-tokens")
         self.assertIn("-cert client.crt -key client.key", notes)

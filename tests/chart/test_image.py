@@ -61,7 +61,7 @@ class Image(unittest.TestCase):
     def setUpClass(cls):
         tool("buildah", "apt-get install buildah")
         if os.geteuid() != 0:
-            raise unittest.SkipTest("skipped: a root file system is entered by root only")
+            missing("not root: only root enters a root file system")
         if "statically linked" not in run("ldd", binary()).stdout:
             missing(f"{binary()} is not static: `make test-chart` builds one")
         cls.directory = Path(tempfile.mkdtemp(prefix="rowcount-image-"))

@@ -50,9 +50,20 @@ class Refusals(unittest.TestCase):
         accepted = chart.template([chart.MINIMAL], ['database.metrics.interval="29s999ms"'])
         self.assertEqual(accepted.returncode, 0, accepted.stderr)
 
-    def test_a_quarantine_that_is_shorter_than_the_lease(self):
-        told = "lease.quarantine: 20s must be 0s, or longer than database.metrics.leaseDuration, 30s"
-        self.assertEqual(self.problems('lease.quarantine="20s"'), [told])
+    def test_a_quarantine_that_is_shorter_than_the_lease_and_its_margin(self):
+        told = (
+            "lease.quarantine: 30s must be 0s, or at least 31.5s: database.metrics.leaseDuration, 30s, and its margin"
+        )
+        self.assertEqual(self.problems('lease.quarantine="30s"'), [told])
+
+    def test_a_gauge_without_the_prometheus_that_it_is_made_of(self):
+        told = "rates.gauge.enabled: needs rates.prometheus.url, which is not set"
+        self.assertEqual(self.problems("rates.gauge.enabled=true"), [told])
+        self.assertIn("at '/rates/gauge/model': value must be one of", self.refused('rates.gauge.model="m"'))
+
+    def test_an_address_that_is_given_twice(self):
+        told = "redis.cache.addr: a:1 is given twice"
+        self.assertEqual(self.problems('redis.cache.addr=["a:1","b:1","a:1"]'), [told])
 
     def test_no_credential(self):
         told = (

@@ -44,12 +44,12 @@ metricRelabelings:
 {{- end }}
 {{- end -}}
 
-{{/* The Secret and key of the token to scrape with: the one that is named, else the first that may only read. */}}
+{{/* The Secret and key of the token to scrape with: the one that is named, else the one to read with. */}}
 {{- define "rowcount.monitorToken" -}}
 {{- $name := .monitor.token -}}
-{{- $found := dict -}}
+{{- $found := include "rowcount.readToken" .root | fromJson -}}
 {{- range .root.Values.auth.tokens -}}
-{{- if and (empty $found) (or (eq .name $name) (and (empty $name) (eq .role "read"))) -}}
+{{- if and $name (eq .name $name) -}}
 {{- $found = . -}}
 {{- end -}}
 {{- end -}}

@@ -97,3 +97,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "rowcount.portOf" -}}
 {{- default .default (regexFind ":[0-9]+$" (regexReplaceAll "^([a-z]+://[^/]*).*$" .text "${1}") | trimPrefix ":") -}}
 {{- end -}}
+
+{{/* The first token that may only read, else the first that may more; as JSON. */}}
+{{- define "rowcount.readToken" -}}
+{{- $found := dict -}}
+{{- range .Values.auth.tokens -}}
+{{- if or (empty $found) (and (eq .role "read") (ne $found.role "read")) -}}
+{{- $found = . -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end -}}

@@ -7,11 +7,12 @@
 {{- end -}}
 
 {{- define "rowcount.problems" -}}
+{{- include "rowcount.durationProblems" . }}
 {{- include "rowcount.leaseProblems" . }}
 {{- include "rowcount.databaseProblems" .Values.database }}
 {{- include "rowcount.redisProblems" . }}
 {{- include "rowcount.portProblems" . }}
-{{- include "rowcount.ratesProblems" .Values.rates.prometheus }}
+{{- include "rowcount.ratesProblems" .Values.rates }}
 {{- include "rowcount.monitorProblems" . }}
 {{- $refs := dict "grpc.tls.clientCAs" .Values.grpc.tls.clientCAs "http.tls.clientCAs" .Values.http.tls.clientCAs }}
 {{- $_ := set $refs "database.ca" .Values.database.ca }}
@@ -24,6 +25,39 @@
 {{- end }}
 {{- end -}}
 
+{{/* The least and the most that the program takes. */}}
+{{- define "rowcount.durationProblems" -}}
+{{- $least := dict "database.connectTimeout" "100ms" "database.metrics.interval" "100ms" }}
+{{- $_ := set $least "database.metrics.leaseDuration" "200ms" }}
+{{- range $timeout := list "dialTimeout" "readTimeout" "writeTimeout" }}
+{{- $_ := set $least (print "redis.cache." $timeout) "10ms" }}
+{{- end }}
+{{- $_ := set $least "lease.quarantine" "0s" }}
+{{- $_ := set $least "collection.timeout" "100ms" }}
+{{- $_ := set $least "collection.triggerInterval" "0s" }}
+{{- $_ := set $least "rates.prometheus.timeout" "100ms" }}
+{{- $_ := set $least "rates.gauge.interval" "1s" }}
+{{- range $name, $query := .Values.queries }}
+{{- range $key := list "interval" "timeout" }}
+{{- if hasKey $query $key }}
+{{- $_ := set $least (printf "queries.%s.%s" $name $key) "100ms" }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $path, $least := $least }}
+{{- $given := $.Values }}
+{{- range $part := splitList "." $path }}
+{{- $given = get $given $part }}
+{{- end }}
+{{- $seconds := include "rowcount.seconds" $given | float64 }}
+{{- if lt $seconds (include "rowcount.seconds" $least | float64) }}
+{{ $path }}: {{ $given }} is too short; the least is {{ $least }}
+{{- else if gt $seconds 31536000.0 }}
+{{ $path }}: {{ $given }} is too long; the most is 8760h
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "rowcount.leaseProblems" -}}
 {{- with .Values.database.metrics }}
 {{- $interval := include "rowcount.seconds" .interval | float64 }}
@@ -31,9 +65,13 @@
 {{- if le $lease $interval }}
 database.metrics.leaseDuration: {{ .leaseDuration }} must be longer than database.metrics.interval, {{ .interval }}
 {{- end }}
+{{- /* What a holder stops before its lease ends: the program's margin. */}}
+{{- $margin := ternary (divf $lease 8.0) (maxf (divf $lease 20.0) 0.25) (lt $lease 2.0) }}
+{{- $least := addf $lease $margin }}
 {{- $quarantine := include "rowcount.seconds" $.Values.lease.quarantine | float64 }}
-{{- if and (gt $quarantine 0.0) (le $quarantine $lease) }}
-lease.quarantine: {{ $.Values.lease.quarantine }} must be 0s, or longer than database.metrics.leaseDuration, {{ .leaseDuration }}
+{{- /* Sums of such numbers are not exact to the last bit. */}}
+{{- if and (gt $quarantine 0.0) (lt $quarantine (subf $least 0.000001)) }}
+lease.quarantine: {{ $.Values.lease.quarantine }} must be 0s, or at least {{ $least }}s: database.metrics.leaseDuration, {{ .leaseDuration }}, and its margin
 {{- end }}
 {{- end }}
 {{- with .Values.podDisruptionBudget }}
@@ -84,6 +122,13 @@ redis.cache.mainName: is not set, but there are credentials of Sentinels
 {{- if and (gt (len $redis.addr) 1) (not $redis.mainName) (gt (int $redis.db) 0) }}
 redis.cache.db: {{ int $redis.db }} is not in a Cluster, which has 0 only; set redis.cache.mainName where the addresses are Sentinels
 {{- end }}
+{{- $seen := dict }}
+{{- range $addr := $redis.addr }}
+{{- if hasKey $seen $addr }}
+redis.cache.addr: {{ $addr }} is given twice
+{{- end }}
+{{- $_ := set $seen $addr true }}
+{{- end }}
 {{- end -}}
 
 {{- define "rowcount.portProblems" -}}
@@ -119,11 +164,16 @@ auth.tokens: the name {{ $name }} is given {{ int $count }} times
 {{- end -}}
 
 {{- define "rowcount.ratesProblems" -}}
+{{- if and .gauge.enabled (not .prometheus.url) }}
+rates.gauge.enabled: needs rates.prometheus.url, which is not set
+{{- end }}
+{{- with .prometheus }}
 {{- if and .token.existingSecret .password.existingSecret }}
 rates.prometheus: give one credential, not rates.prometheus.token and rates.prometheus.password
 {{- end }}
 {{- if ne (empty .username) (empty .password.existingSecret) }}
 rates.prometheus: username and password go together
+{{- end }}
 {{- end }}
 {{- end -}}
 
