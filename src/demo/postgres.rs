@@ -1,7 +1,7 @@
 //! A private PostgreSQL: fast, careless with its data, gone without a trace when dropped.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,9 @@ use crate::demo::server::{Error, Server, free_port};
 
 const PACKAGE: &str = "postgresql";
 
+/// Names the directory of the programs of another version.
+const PROGRAMS: &str = "POSTGRES_BIN";
+
 /// How it differs from the usual.
 #[derive(Clone, Debug, Default)]
 pub struct PostgresOptions {
@@ -19,7 +22,8 @@ pub struct PostgresOptions {
     pub config: Vec<String>,
     /// Files in the data directory, by name: certificates, keys, pg_hba.conf. The server owns them.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Where initdb and postgres are; `None`: the newest of /usr/lib/postgresql, else those of PATH.
+    /// Where initdb and postgres are; `None`: as POSTGRES_BIN says, else the newest of /usr/lib/postgresql, else those of
+    /// PATH.
     pub bin: Option<PathBuf>,
 }
 
@@ -41,7 +45,7 @@ impl PostgresServer {
     /// A server of these options.
     pub async fn start_with(options: PostgresOptions) -> Result<Self, Error> {
         let PostgresOptions { config, files, bin } = options;
-        let bin = bin.unwrap_or_else(newest_bin);
+        let bin = bin.or_else(|| env::var_os(PROGRAMS).map(PathBuf::from)).unwrap_or_else(newest_bin);
         let server = Server::new("postgres", "QUIT")?;
         let mut initdb = server.command(bin.join("initdb"))?;
         initdb.args(["-D", "data", "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]);

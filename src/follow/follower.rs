@@ -1,6 +1,9 @@
 //! Every leaf of every followed table, from reading to reading.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     Bounds, Reading, Sample, Sentinels, ServerTime, Void,
@@ -155,27 +158,29 @@ impl Follower {
         Some(if is_followed { Rows::Followed { bounds: sum, anchored_at } } else { Rows::Estimated(sum.value.max(0)) })
     }
 
-    /// The leaf whose exact count is wanted most, if one may begin now: first those of which least is known, then those
-    /// whose bounds are farthest apart.
+    /// The leaf whose exact count is wanted most, if one may begin now: the one of which least is known, or whose bounds are
+    /// farthest apart; of those alike the one that was begun the longest ago, so that no leaf which is voided again and
+    /// again keeps another from its turn.
     pub fn wanted_anchor(&self) -> Option<Oid> {
         let Moment { now, complete_until } = self.last?;
         // Whoever hides what he does would keep it from ever ending.
         complete_until?;
         let leaves = self.trees.values().flat_map(Tree::leaves);
         let wanted = leaves.filter_map(|(oid, name)| {
-            let width = self.leaves.get(&oid)?.wants_anchor(now)?;
-            Some(((width, name.estimate.is_none()), oid))
+            let leaf = self.leaves.get(&oid)?;
+            Some(((leaf.wants_anchor(now)?, Reverse(leaf.begun_at()), name.estimate.is_none()), oid))
         });
         wanted.max_by_key(|(wish, _)| *wish).map(|(_, oid)| oid)
     }
 
     /// An exact count of a leaf begins now: after the last reading, which must have been of it.
     pub fn begin_anchor(&mut self, oid: Oid) -> Option<(Ticket, LeafName)> {
+        let Moment { now, .. } = self.last?;
         let (_, name) = self.trees.values().flat_map(Tree::leaves).find(|(leaf, _)| *leaf == oid)?;
         let leaf = self.leaves.get_mut(&oid).filter(|leaf| leaf.last().filenode.is_some())?;
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        leaf.begin_anchor(ticket);
+        leaf.begin_anchor(ticket, now);
         Some((ticket, name.clone()))
     }
 

@@ -36,6 +36,8 @@ pub struct Leaf {
     followed: Option<Followed>,
     /// The exact count under way.
     anchor: Option<Anchor>,
+    /// When the last one began.
+    begun_at: Option<ServerTime>,
     motion: Motion,
     /// Counts that failed one after the other, and when the next may be tried.
     failures: u32,
@@ -71,6 +73,7 @@ impl Leaf {
             read_at: now,
             followed: None,
             anchor: None,
+            begun_at: None,
             motion: Motion { moved_at: now, window_start: now, now: 0, before: i64::MAX },
             failures: 0,
             retry_at: None,
@@ -153,9 +156,15 @@ impl Leaf {
         (width > 0 && self.motion.allows(width, now)).then_some(width)
     }
 
+    /// When an exact count last began; `None`: none ever did.
+    pub fn begun_at(&self) -> Option<ServerTime> {
+        self.begun_at
+    }
+
     /// An exact count begins after the last reading.
-    pub fn begin_anchor(&mut self, ticket: Ticket) {
+    pub fn begin_anchor(&mut self, ticket: Ticket, now: ServerTime) {
         self.anchor = Some(Anchor::new(ticket));
+        self.begun_at = Some(now);
     }
 
     /// It has ended.
@@ -228,7 +237,7 @@ mod tests {
     /// Counted at 50 rows, and followed from the reading after second 12.
     fn anchored(inserted: i64, deleted: i64) -> Leaf {
         let mut leaf = Leaf::new(sample(0, 0), at(0));
-        leaf.begin_anchor(Ticket(1));
+        leaf.begin_anchor(Ticket(1), at(0));
         leaf.counted_by(Ticket(1), ANCHOR);
         leaf.take(sample(inserted, deleted), at(13), Some(at(2))).unwrap();
         leaf
@@ -249,7 +258,7 @@ mod tests {
     #[test]
     fn a_count_that_the_flushes_have_not_caught_up_with_is_no_bound_yet() {
         let mut leaf = Leaf::new(sample(0, 0), at(0));
-        leaf.begin_anchor(Ticket(1));
+        leaf.begin_anchor(Ticket(1), at(0));
         leaf.take(sample(1, 0), at(20), Some(at(9))).unwrap();
         assert_eq!(leaf.counted(), None);
         leaf.counted_by(Ticket(1), Counted { rows: 50, end: at(21) });
@@ -263,7 +272,7 @@ mod tests {
     #[test]
     fn two_counts_leave_what_both_allow() {
         let mut leaf = anchored(3, 1);
-        leaf.begin_anchor(Ticket(2));
+        leaf.begin_anchor(Ticket(2), at(0));
         leaf.counted_by(Ticket(2), Counted { rows: 52, end: at(15) });
         leaf.take(sample(3, 1), at(27), Some(at(16))).unwrap();
         assert_eq!(bounds(&leaf), Some((52, 52, 52)));
@@ -273,7 +282,7 @@ mod tests {
     #[test]
     fn counts_that_exclude_each_other_void() {
         let mut leaf = anchored(3, 1);
-        leaf.begin_anchor(Ticket(2));
+        leaf.begin_anchor(Ticket(2), at(0));
         leaf.counted_by(Ticket(2), Counted { rows: 54, end: at(15) });
         assert_eq!(leaf.take(sample(3, 1), at(27), Some(at(16))), Err(Void::Contradiction));
         assert_eq!(bounds(&leaf), None);
@@ -283,7 +292,7 @@ mod tests {
     #[test]
     fn a_truncate_voids_the_count_under_way_too() {
         let mut leaf = anchored(0, 0);
-        leaf.begin_anchor(Ticket(2));
+        leaf.begin_anchor(Ticket(2), at(0));
         let truncated = Sample { filenode: Some(8), ..sample(0, 0) };
         assert_eq!(leaf.take(truncated, at(14), None), Err(Void::Filenode));
         leaf.counted_by(Ticket(2), ANCHOR);
@@ -294,7 +303,7 @@ mod tests {
     #[test]
     fn live_rows_do_not_void_a_leaf_without_a_complete_count() {
         let mut leaf = Leaf::new(sample(9, 0), at(0));
-        leaf.begin_anchor(Ticket(1));
+        leaf.begin_anchor(Ticket(1), at(0));
         leaf.counted_by(Ticket(1), Counted { rows: 0, end: at(1) });
         let mut flushed = sample(9, 0);
         flushed.counters.live = 0;
@@ -306,9 +315,9 @@ mod tests {
     #[test]
     fn a_count_of_an_earlier_beginning_is_not_taken() {
         let mut leaf = Leaf::new(sample(0, 0), at(0));
-        leaf.begin_anchor(Ticket(1));
+        leaf.begin_anchor(Ticket(1), at(0));
         leaf.abandon_anchor(Ticket(1), at(0));
-        leaf.begin_anchor(Ticket(2));
+        leaf.begin_anchor(Ticket(2), at(0));
         leaf.counted_by(Ticket(1), ANCHOR);
         leaf.abandon_anchor(Ticket(1), at(0));
         assert_eq!(leaf.counted(), None);
@@ -320,7 +329,7 @@ mod tests {
     fn a_count_that_failed_is_tried_again_ever_later() {
         let mut leaf = Leaf::new(sample(0, 0), at(0));
         for (begun, again) in [(0, 30), (30, 90), (90, 210)] {
-            leaf.begin_anchor(Ticket(1));
+            leaf.begin_anchor(Ticket(1), at(0));
             leaf.abandon_anchor(Ticket(1), at(begun));
             assert_eq!((leaf.wants_anchor(at(again - 1)), leaf.wants_anchor(at(again))), (None, Some(i64::MAX)));
         }
@@ -357,7 +366,7 @@ mod tests {
         assert!(!leaf.rests(at(72)), "it moved at 13");
         assert!(leaf.rests(at(73)) && leaf.rests(at(81)));
         assert!(!leaf.rests(at(82)), "it was read at 72");
-        leaf.begin_anchor(Ticket(2));
+        leaf.begin_anchor(Ticket(2), at(0));
         assert!(!leaf.rests(at(73)), "nor while it is being counted");
     }
 }

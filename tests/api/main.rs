@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod board;
+mod bounds;
 mod certificates;
 mod chaos;
 mod cli;
@@ -23,6 +24,7 @@ mod lease_protocol;
 mod load;
 mod model;
 mod modes;
+mod old_server;
 mod ops;
 mod outages;
 mod page;

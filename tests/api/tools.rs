@@ -14,6 +14,12 @@ pub fn python() -> Option<PathBuf> {
     found("the Python of .tools/venv", Some(own("venv/bin/python")).filter(|file| file.is_file()))
 }
 
+/// The newest PostgreSQL there is, which `make tools` unpacked: its directory.
+pub fn newest_postgres() -> Option<PathBuf> {
+    let dir = own("servers/postgresql-18");
+    found("PostgreSQL 18", Some(dir).filter(|dir| dir.join("bin/postgres").is_file()))
+}
+
 fn own(path: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), ".tools", path].iter().collect()
 }

@@ -233,3 +233,21 @@ fn times_of_the_server_become_times_of_this_machine_on_the_safe_side() {
     assert_eq!(reading.complete_until_time(), Some(asked - Duration::from_secs(11)));
     assert_eq!(reading.local(at(90)), asked - Duration::from_secs(10));
 }
+
+#[test]
+fn a_leaf_that_is_voided_again_and_again_waits_behind_the_others() {
+    let mut follower = Follower::default();
+    let mut first = reading(0, &[(1, 5), (2, 5)]);
+    follower.take(&first);
+    let mut counted = Vec::new();
+    for filenode in 0..3 {
+        let oid = follower.wanted_anchor().unwrap();
+        counted.push(oid);
+        anchor(&mut follower, oid, 10, 0);
+        // Truncated before the count is of any use.
+        first.filenodes.insert(2, Some(200 + filenode));
+        first.activity.now = first.activity.now + Duration::from_secs(1);
+        follower.take(&first);
+    }
+    assert_eq!(counted, [2, 1, 2]);
+}

@@ -41,9 +41,7 @@ impl Store {
         match setting {
             Setting::Alone => Self::Alone(empty_redis().await),
             Setting::Sentinels => {
-                // Twice this is how long it takes at least from one fail-over to the next.
-                let patience = vec![format!("sentinel failover-timeout {NAME} 1000")];
-                let options = sentinels::Options { servers: lines, sentinels: patience, ..Default::default() };
+                let options = sentinels::Options { servers: lines, ..Default::default() };
                 Self::Sentinels(SentinelSet::start_with(1, options).await, 0)
             }
             Setting::Cluster => {
