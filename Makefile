@@ -13,8 +13,9 @@ FAULTS ?= 1000
 FLEETS ?= 8
 LEASE_MS ?= 1500
 SEED ?=
-SECONDS ?= 600
-ROUNDS ?= 1
+SECONDS ?=
+ROUNDS ?=
+SCALE ?=
 
 GRPCURL := v1.9.3
 GO := 1.27.3
@@ -53,7 +54,7 @@ CHART_STAMP := $(TOOLS)/chart/$(subst $() ,_,$(subst ==,-,$(strip $(CHART_TOOLS)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help deps tools test-tools chart-tools demo load run test chaos accuracy model test-matrix test-chart chart-docs dashboard-picture screenshots image bench lint
+.PHONY: help deps tools test-tools chart-tools demo load run test chaos accuracy model test-matrix test-chart chart-docs dashboard-picture screenshots image bench bench-counting lint
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -97,9 +98,9 @@ chaos: deps ## Fault after fault on fleets of the release build, judged: FAULTS=
 	CHAOS_FAULTS=$(FAULTS) CHAOS_FLEETS=$(FLEETS) CHAOS_LEASE_MS=$(LEASE_MS) CHAOS_SEED=$(SEED) \
 	  cargo test --locked --release --test api chaos:: -- --nocapture --test-threads=1
 
-accuracy: deps ## Bounds under load for long, in the release build: SECONDS=600 ROUNDS=3 SEED=1
-	BOUNDS_SEED=$(SEED) BOUNDS_SECONDS=$(SECONDS) BOUNDS_ROUNDS=$(ROUNDS) \
-	  cargo test --locked --release --test api bounds::whatever_happens -- --nocapture
+accuracy: deps ## Bounds of followed tables under load, for long: SECONDS=600 ROUNDS=3 SEED=1
+	BOUNDS_SEED=$(SEED) BOUNDS_SECONDS=$(or $(SECONDS),600) BOUNDS_ROUNDS=$(ROUNDS) \
+	  cargo test --locked --test api bounds::whatever_happens -- --nocapture
 
 model: deps ## Explore the lease protocol with more faults than `make test` does, in the release build
 	ROWCOUNT_MODEL=1 cargo test --locked --release --test api model:: -- --nocapture --test-threads=1
@@ -142,6 +143,13 @@ image: deps ## Build the image from scratch, without a daemon: target/image/rowc
 bench: deps ## Measure the release build through its ports; SECTION="start calls ..." for some of it
 	cargo build --locked --release
 	cargo bench --locked --bench service -- $(SECTION)
+
+bench-counting: deps ## What counting costs a database under load: SCALE=100000 (160 rows each) ROUNDS=5 SECONDS=40
+	$(MAKE) chart-tools
+	$(TOOLS)/chart/bin/pip install --quiet --disable-pip-version-check $(PLOTTING)
+	cargo build --locked --release
+	COUNTING_SCALE=$(SCALE) COUNTING_ROUNDS=$(ROUNDS) COUNTING_SECONDS=$(SECONDS) cargo bench --locked --bench counting
+	$(TOOLS)/chart/bin/python benches/counting/plot.py target/counting.csv docs/images/counting.png
 
 lint: $(TOOLS)/bin/buf ## Check formatting, lints and the protobuf files
 	cargo fmt --check

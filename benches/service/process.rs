@@ -14,9 +14,24 @@ pub fn resident(pid: u32) -> u64 {
 
 /// Processor time so far, its own and the kernel's for it.
 pub fn cpu(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    cpu_if_there(pid).expect("the process runs")
+}
+
+/// The same of a process that may have ended.
+pub fn cpu_if_there(pid: u32) -> Option<Duration> {
+    times(pid, 2)
+}
+
+/// The same with that of its children that have ended.
+pub fn cpu_with_ended(pid: u32) -> Duration {
+    times(pid, 4).expect("the process runs")
+}
+
+/// The first so many of: its own time, the kernel's for it, and both of its children that have ended.
+fn times(pid: u32, count: usize) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may have spaces.
     let (_, fields) = stat.rsplit_once(") ").expect("it has a name");
-    let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u32>().expect("it is a number"));
-    TICK * ticks.sum::<u32>()
+    let ticks = fields.split(' ').skip(11).take(count).map(|field| field.parse::<u32>().expect("it is a number"));
+    Some(TICK * ticks.sum::<u32>())
 }
