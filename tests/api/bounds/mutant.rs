@@ -1,5 +1,5 @@
-//! Rules of a reading, broken on purpose: what was recorded is changed into what a reader without the rule would have
-//! read.
+//! Rules of a follower, broken on purpose: it is given what was read as one without the rule would see it. Those of the
+//! order of a reading's statements are broken in `traps`.
 
 use std::time::Duration;
 
@@ -14,45 +14,34 @@ pub enum Mutant {
     LiveRows,
     /// Whoever is idle has flushed.
     NoMargin,
-    /// The counters are read before the sessions, not after.
-    CountersFirst,
-    /// The filenodes are those from before the counters were read.
-    FilenodesFirst,
+    /// Who is at work may have committed since his transaction began, and not since his statement did.
+    TransactionsOnly,
 }
 
 // === impl Mutant ===
 
 impl Mutant {
-    pub const ALL: [Self; 4] = [Self::LiveRows, Self::NoMargin, Self::CountersFirst, Self::FilenodesFirst];
+    /// Those that any load finds.
+    pub const FOUND_BY_LOAD: [Self; 2] = [Self::LiveRows, Self::NoMargin];
 
-    /// The reading without the rule. Whatever is read first was read with the reading before, at the latest.
-    pub fn reading(self, reading: &Reading, previous: Option<&Reading>) -> Reading {
+    /// The reading without the rule.
+    pub fn reading(self, reading: &Reading) -> Reading {
         let mut broken = reading.clone();
-        match (self, previous) {
-            (Self::NoMargin, _) => {
+        let sessions = broken.activity.sessions.iter_mut();
+        match self {
+            Self::LiveRows => {}
+            Self::NoMargin => {
                 // All of it later by the margin, which is taken off again.
                 let later = |at: &mut ServerTime| *at = *at + MARGIN;
                 later(&mut broken.activity.now);
-                for session in &mut broken.activity.sessions {
+                for session in sessions {
                     let times = [&mut session.xact_start, &mut session.query_start, &mut session.state_change];
                     times.into_iter().flatten().for_each(later);
                 }
             }
-            (Self::CountersFirst, Some(previous)) => {
-                for (oid, counters) in &mut broken.counters {
-                    if let Some(before) = previous.counters.get(oid) {
-                        *counters = *before;
-                    }
-                }
+            Self::TransactionsOnly => {
+                sessions.for_each(|session| (session.query_start, session.state_change) = (None, None));
             }
-            (Self::FilenodesFirst, Some(previous)) => {
-                for (oid, filenode) in &mut broken.filenodes {
-                    if let Some(before) = previous.filenodes.get(oid) {
-                        *filenode = *before;
-                    }
-                }
-            }
-            (Self::LiveRows, _) | (Self::CountersFirst | Self::FilenodesFirst, None) => {}
         }
         broken
     }
@@ -61,7 +50,7 @@ impl Mutant {
     pub fn bounds(self, bounds: Bounds, counters: &Counters) -> Bounds {
         match self {
             Self::LiveRows => Bounds::exactly(counters.live),
-            Self::NoMargin | Self::CountersFirst | Self::FilenodesFirst => bounds,
+            Self::NoMargin | Self::TransactionsOnly => bounds,
         }
     }
 }

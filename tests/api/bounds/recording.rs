@@ -19,6 +19,9 @@ use super::{mutant::Mutant, schema::TABLES};
 /// Between two readings.
 const PAUSE: Duration = Duration::from_millis(450);
 
+/// Between two hand-overs, in readings.
+const TERM: usize = 40;
+
 /// For whatever the follower asks for.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -29,6 +32,8 @@ pub enum Event {
     Begin(Oid),
     /// It ended; `None`: it failed.
     Ended(Oid, Option<Counted>),
+    /// Another one goes on from what this one hands on; the count under way is lost.
+    HandOver,
 }
 
 /// What the follower tells of a leaf by a reading.
@@ -52,9 +57,7 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn start(url: &str) -> Self {
-        let target = DatabaseTarget::Url(Secret::Inline(url.to_owned()));
-        let config = DatabaseConfig { target, connect_timeout: LIMIT, connections: 2 };
-        let counting = Arc::new(Counting::new(config, "bounds"));
+        let counting = counting(url);
         let (stop, now) = (CancellationToken::new(), Arc::<std::sync::Mutex<_>>::default());
         let task = tokio::spawn(record(counting, stop.clone(), now.clone()));
         Self { task, stop, now }
@@ -72,7 +75,7 @@ impl Recorder {
 }
 
 async fn record(
-    counting: Arc<Counting>,
+    counting: Counting,
     stop: CancellationToken,
     now: Arc<std::sync::Mutex<BTreeMap<Oid, Bounds>>>,
 ) -> Vec<Event> {
@@ -81,7 +84,16 @@ async fn record(
     let mut follower = Follower::default();
     let mut events = Vec::new();
     let mut count: Option<(Oid, Ticket, JoinHandle<Option<Counted>>)> = None;
+    let mut readings = 0;
     while !stop.is_cancelled() {
+        if readings == TERM {
+            readings = 0;
+            follower = successor(&follower);
+            // Its place is taken, and what it still hears is nobody's.
+            count = None;
+            events.push(Event::HandOver);
+            sleep(PAUSE * 4).await;
+        }
         if let Some((oid, ticket, task)) = count.take_if(|(_, _, task)| task.is_finished()) {
             let counted = task.await.unwrap();
             end(&mut follower, oid, ticket, counted);
@@ -91,6 +103,7 @@ async fn record(
         if let Ok(Some(reading)) = counting.read_statistics(&tables, &follower.resting(), LIMIT, &never).await {
             follower.take(&reading);
             events.push(Event::Read(Box::new(reading)));
+            readings += 1;
             *now.lock().unwrap() = followed(&follower).collect();
         }
         if count.is_none()
@@ -111,22 +124,18 @@ async fn record(
 pub fn replay(events: &[Event], mutant: Option<Mutant>) -> Vec<Told> {
     let mut follower = Follower::default();
     let mut tickets = BTreeMap::new();
-    let mut previous: Option<&Reading> = None;
     let mut told = Vec::new();
     for event in events {
         match event {
             Event::Read(reading) => {
-                let broken = mutant.map(|mutant| mutant.reading(reading, previous));
+                let broken = mutant.map(|mutant| mutant.reading(reading));
                 let taken = broken.as_ref().unwrap_or(reading);
-                previous = Some(reading);
                 follower.take(taken);
-                let (complete_until, end) = (taken.activity.complete_until(), reading.end);
-                for (oid, bounds) in followed(&follower) {
-                    // Of a leaf that rests nothing is told by this reading.
-                    let Some(counters) = taken.counters.get(&oid) else { continue };
-                    let bounds = mutant.map_or(bounds, |mutant| mutant.bounds(bounds, counters));
-                    told.push(Told { oid, bounds, complete_until, end });
-                }
+                told.extend(tell(&follower, taken, mutant));
+            }
+            Event::HandOver => {
+                follower = successor(&follower);
+                tickets.clear();
             }
             Event::Begin(oid) => {
                 if let Some((ticket, _)) = follower.begin_anchor(*oid) {
@@ -141,6 +150,26 @@ pub fn replay(events: &[Event], mutant: Option<Mutant>) -> Vec<Told> {
         }
     }
     told
+}
+
+fn successor(follower: &Follower) -> Follower {
+    follower.state().map(Follower::resume).unwrap_or_default()
+}
+
+/// What a follower tells by the reading that it took last. Of a leaf that rests nothing is told.
+pub fn tell(follower: &Follower, taken: &Reading, mutant: Option<Mutant>) -> impl Iterator<Item = Told> {
+    let (complete_until, end) = (taken.activity.complete_until(), taken.end);
+    followed(follower).filter_map(move |(oid, bounds)| {
+        let counters = taken.counters.get(&oid)?;
+        let bounds = mutant.map_or(bounds, |mutant| mutant.bounds(bounds, counters));
+        Some(Told { oid, bounds, complete_until, end })
+    })
+}
+
+/// The service's own reader.
+pub fn counting(url: &str) -> Counting {
+    let target = DatabaseTarget::Url(Secret::Inline(url.to_owned()));
+    Counting::new(DatabaseConfig { target, connect_timeout: LIMIT, connections: 2 }, "bounds")
 }
 
 fn end(follower: &mut Follower, oid: Oid, ticket: Ticket, counted: Option<Counted>) {

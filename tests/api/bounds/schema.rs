@@ -73,6 +73,12 @@ pub async fn server(bin: Option<PathBuf>) -> PostgresServer {
     let options = PostgresOptions { config: config.map(str::to_owned).into(), bin, ..PostgresOptions::default() };
     let postgres = PostgresServer::start_with(options).await.unwrap();
     postgres.create_database("registry").await.unwrap();
+    postgres.execute("registry", &sql()).await.unwrap();
+    postgres
+}
+
+/// The tables with their journal.
+pub fn sql() -> String {
     let mut schema = SCHEMA.to_owned();
     // Of each leaf its own, so that one which is detached keeps them.
     for leaf in LEAVES.iter().chain([&GUEST]) {
@@ -81,6 +87,5 @@ pub async fn server(bin: Option<PathBuf>) -> PostgresServer {
              CREATE TRIGGER truncated BEFORE TRUNCATE ON {leaf} FOR EACH STATEMENT EXECUTE FUNCTION all_went();"
         );
     }
-    postgres.execute("registry", &schema).await.unwrap();
-    postgres
+    schema
 }

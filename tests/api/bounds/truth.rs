@@ -1,11 +1,14 @@
 //! What was true, by the journal, and whether what was told agrees with it.
+//!
+//! A commit is dated before anybody can see it, and before its session flushes it, by the clock of which the readings'
+//! times are. So no tolerance is needed: what is dated after the end of a reading was not flushed to it.
 
 use std::collections::BTreeMap;
 
-use rowcount::follow::Oid;
+use rowcount::follow::{Bounds, Oid};
 use sqlx::{Connection, PgConnection};
 
-use super::recording::Told;
+use super::{recording::Told, sums::Sums};
 
 /// Commits that changed the number of rows of each leaf, in their order.
 pub struct Truth(BTreeMap<Oid, Vec<Commit>>);
@@ -54,22 +57,24 @@ impl Truth {
     /// of each session the first so many.
     pub fn violations(&self, told: &[Told]) -> Vec<Violation> {
         let none = Vec::new();
+        // What was complete once is so ever after.
+        let mut complete_until = None;
         let judge = |told: &Told| {
             let commits = self.0.get(&told.oid).unwrap_or(&none);
-            let sure = told.complete_until.map_or(0, |until| commits.partition_point(|commit| commit.at <= until.us()));
+            complete_until = complete_until.max(told.complete_until);
+            let sure = complete_until.map_or(0, |until| commits.partition_point(|commit| commit.at <= until.us()));
             let past = commits.partition_point(|commit| commit.at <= told.end.us());
             let rows: i64 = commits[..sure].iter().map(|commit| commit.delta).sum();
-            let mut sessions: BTreeMap<&str, [i64; 3]> = BTreeMap::new();
+            let mut sessions: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
             for commit in &commits[sure..past.max(sure)] {
-                let [sum, least, most] = sessions.entry(&commit.session).or_default();
-                *sum += commit.delta;
-                *least = (*sum).min(*least);
-                *most = (*sum).max(*most);
+                let sums = sessions.entry(&commit.session).or_insert_with(|| vec![0]);
+                sums.push(sums[sums.len() - 1] + commit.delta);
             }
-            let least = rows + sessions.values().map(|[_, least, _]| least).sum::<i64>();
-            let most = rows + sessions.values().map(|[.., most]| most).sum::<i64>();
-            let agrees = told.bounds.lower <= most && told.bounds.upper >= least;
-            (!agrees).then_some(Violation { told: *told, least, most })
+            let mut allowed = Sums::of(rows);
+            sessions.into_values().for_each(|sums| allowed.add_one_of(sums));
+            let Bounds { lower, value, upper } = told.bounds;
+            let agrees = lower <= value && value <= upper && allowed.has_within(lower, upper);
+            (!agrees).then(|| Violation { told: *told, least: allowed.least(), most: allowed.most() })
         };
         told.iter().filter_map(judge).collect()
     }
