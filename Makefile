@@ -12,7 +12,10 @@ FOR ?= 30s
 FAULTS ?= 1000
 FLEETS ?= 8
 LEASE_MS ?= 1500
+SLACK_MS ?= 1000
 SEED ?=
+# Of tests at a time: most of them wait most of the time.
+THREADS ?= $(shell echo $$((2 * $$(nproc))))
 SECONDS ?=
 ROUNDS ?=
 SCALE ?=
@@ -43,7 +46,7 @@ POSTGRES := postgresql-14 postgresql-15 postgresql-16 postgresql-17 postgresql-1
 POSTGRES_TESTS := bounds::whatever_happens bounds::traps followed:: counting:: counts::
 TESTS_postgresql-14 := old_server:: counts::
 # What there depends on the server. Neither program speaks TLS.
-MATRIX_TESTS := lease:: lease_protocol:: board:: modes::sentinel:: modes::cluster:: outages::redis:: leadership::
+MATRIX_TESTS := lease:: lease_protocol:: board:: modes::sentinel:: modes::cluster:: outages::redis:: outages::user:: outages::survey:: leadership::
 
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 SKIPPED := some tools are missing: tests that want them will say that they are skipped
@@ -92,10 +95,10 @@ run: ## Start one instance; its settings come from ROWCOUNT_ variables
 
 test: deps ## Run every test against real PostgreSQL and Redis
 	$(MAKE) test-tools $(if $(CI),,|| echo "$(SKIPPED)")
-	cargo test --locked
+	cargo test --locked -- --test-threads=$(THREADS)
 
 chaos: deps ## Fault after fault on fleets of the release build, judged: FAULTS=10000 FLEETS=8 LEASE_MS=1500 SEED=1
-	CHAOS_FAULTS=$(FAULTS) CHAOS_FLEETS=$(FLEETS) CHAOS_LEASE_MS=$(LEASE_MS) CHAOS_SEED=$(SEED) \
+	CHAOS_FAULTS=$(FAULTS) CHAOS_FLEETS=$(FLEETS) CHAOS_LEASE_MS=$(LEASE_MS) CHAOS_SEED=$(SEED) CHAOS_SLACK_MS=$(SLACK_MS) \
 	  cargo test --locked --release --test api chaos:: -- --nocapture --test-threads=1
 
 accuracy: deps ## Bounds of followed tables under load, for long: SECONDS=600 ROUNDS=3 SEED=1
@@ -147,7 +150,6 @@ bench: deps ## Measure the release build through its ports; SECTION="start calls
 bench-counting: deps ## What counting costs a database under load: SCALE=100000 (160 rows each) ROUNDS=5 SECONDS=40
 	$(MAKE) chart-tools
 	$(TOOLS)/chart/bin/pip install --quiet --disable-pip-version-check $(PLOTTING)
-	cargo build --locked --release
 	COUNTING_SCALE=$(SCALE) COUNTING_ROUNDS=$(ROUNDS) COUNTING_SECONDS=$(SECONDS) cargo bench --locked --bench counting
 	$(TOOLS)/chart/bin/python benches/counting/plot.py target/counting.csv docs/images/counting.png
 

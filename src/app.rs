@@ -174,12 +174,15 @@ async fn run(
     let survey = Survey::new(backend.clone(), board.events());
     tasks.spawn("survey", ends(survey.run(end_rest.clone())));
     let revisions = events.clone();
-    let copy = view.clone();
+    let (copy, floor) = (view.clone(), view.clone());
     let lease_setup = lease::Setup {
         backend,
         events: board.events(),
-        // Nobody listens only while the process stops.
-        hint: Box::new(move |revision| _ = revisions.send(Event::Revision(revision))),
+        hint: Box::new(move |epoch, revision| {
+            floor.granted(epoch);
+            // Nobody listens only while the process stops.
+            let _ = revisions.send(Event::Revision(revision));
+        }),
         board: Box::new(move || hints(&copy.now().state)),
         config: config.lease.clone(),
         instance_id: config.instance_id.clone(),

@@ -5,7 +5,7 @@
 //! of one run only and is never a number.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -21,6 +21,7 @@ use crate::{
 
 use pool::Pool;
 pub use pool::{CLOSE_TIMEOUT, PoolState};
+use statistics::leaf_list::LeafList;
 
 pub mod activity;
 mod fault;
@@ -34,6 +35,8 @@ mod target;
 #[derive(Clone)]
 pub struct Counting {
     pool: Arc<Pool>,
+    /// Never locked across an await.
+    leaf_list: Arc<Mutex<Option<LeafList>>>,
 }
 
 /// One run of a query.
@@ -87,7 +90,7 @@ const BRIEF: Duration = Duration::from_secs(2);
 impl Counting {
     /// Counts on this database, under this name; connects at the first use.
     pub fn new(config: DatabaseConfig, instance_id: &str) -> Self {
-        Self { pool: Arc::new(Pool::new(config, instance_id)) }
+        Self { pool: Arc::new(Pool::new(config, instance_id)), leaf_list: Arc::default() }
     }
 
     /// Runs `query` once by a statement of its own: an estimate where that is its method, else an exact count, up to its

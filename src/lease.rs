@@ -84,8 +84,8 @@ pub struct Setup {
     pub backend: Arc<dyn Backend>,
     /// What instances hear.
     pub events: broadcast::Receiver<Event>,
-    /// Told the revision of the snapshot on the board when a reply shows a new one.
-    pub hint: Box<dyn Fn(i64) + Send + Sync>,
+    /// Told the epoch of the lease and the revision of the snapshot on the board when a reply shows new ones.
+    pub hint: Box<dyn Fn(i64, i64) + Send + Sync>,
     /// What the copy of the board tells now.
     pub board: Box<dyn Fn() -> BoardHints + Send + Sync>,
     /// How to compete.

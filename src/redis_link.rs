@@ -191,12 +191,14 @@ pub fn timed_out(timeout: Duration) -> RedisError {
 pub fn explained(error: &RedisError) -> String {
     let detail = error.detail().unwrap_or_default();
     let has = |texts: &[&str]| texts.iter().any(|text| detail.contains(text));
-    if has(&["can't run this command"]) {
+    // Newer servers have other words for all of it.
+    if has(&["can't run this command", "no permissions to run"]) {
         format!("{error}; give the user of redis.cache the commands {COMMANDS}, in a Cluster also {CLUSTER_COMMANDS}")
     } else if has(&[
         "can't publish to the channel",
         "can't access at least one of the keys",
         "no permissions to access",
+        "No permissions to access",
     ]) {
         format!("{error}; give the user of redis.cache ~{{rowcount:CLUSTER}}:* &{{rowcount:CLUSTER}}:*")
     } else if matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly)) || has(&["-READONLY"]) {

@@ -1,6 +1,6 @@
 //! rowcount beside the database: the release binary at its defaults.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rowcount::proto::v1::{Method, RowCount};
 use rustix::process::Signal;
@@ -89,8 +89,12 @@ impl Collector {
             format!("median {}, p99 {}", percent(0.5), percent(0.99)),
             "",
         );
-        let begun = Instant::now();
-        let is_exact = |count: &RowCount| count.lower_bound == count.row_count && count.upper_bound == count.row_count;
+        let (begun, ended) = (Instant::now(), SystemTime::now());
+        let is_exact = |count: &RowCount| {
+            let complete = count.complete_until_time.and_then(|time| SystemTime::try_from(time).ok());
+            let bounds = (count.lower_bound, count.upper_bound);
+            bounds == (count.row_count, count.row_count) && complete.is_some_and(|complete| complete > ended)
+        };
         let counts = self.until(QUIET, "bounds come together", is_exact).await;
         let settled = begun.elapsed();
         let mut wrong = Vec::new();

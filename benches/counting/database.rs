@@ -16,6 +16,7 @@ const PARTITIONS: u32 = 64;
 /// Servers, the generated rows in one of them.
 pub struct Database {
     pub fleet: Fleet,
+    pub repositories: u64,
     pub rows: i64,
     pub leaves: i64,
     /// The counted tables, all of those that are there.
@@ -56,8 +57,7 @@ impl Database {
         let url = fleet.postgres.url("registry");
         eprintln!("Generating {repositories} repositories.");
         schema::create(&url, PARTITIONS).await.expect("creates the schema");
-        let repositories = u32::try_from(repositories).expect("not so many");
-        schema::generate(&url, repositories).await.expect("creates rows");
+        schema::generate(&url, u32::try_from(repositories).expect("not so many")).await.expect("creates rows");
         eprintln!("Adding keys and triggers.");
         for statement in include_str!("keys.sql").split(";\n\n").flat_map(split) {
             fleet.sql(&statement).await;
@@ -77,7 +77,7 @@ impl Database {
         }
         let leaves = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND (relispartition OR relnamespace = 'public'::regnamespace)";
         let leaves = sqlx::query_scalar(leaves).fetch_one(&mut admin).await.expect("PostgreSQL answers");
-        Self { fleet, rows, leaves, tables, admin }
+        Self { fleet, repositories, rows, leaves, tables, admin }
     }
 
     /// Rows of a table, counted.
@@ -103,6 +103,21 @@ impl Database {
         .expect("PostgreSQL answers");
         let milliseconds = |ms: f64| Duration::from_secs_f64(ms / 1e3);
         Cost { total: milliseconds(total), longest: milliseconds(longest), calls }
+    }
+
+    /// Tells the dearest statements whose text is like this.
+    pub async fn tell_costs(&mut self, like: &str) {
+        let all: Vec<(f64, i64, String)> = sqlx::query_as(
+            "SELECT total_exec_time + total_plan_time, calls, left(regexp_replace(query, '\\s+', ' ', 'g'), 110) \
+             FROM pg_stat_statements WHERE query LIKE $1 ORDER BY 1 DESC LIMIT 6",
+        )
+        .bind(like)
+        .fetch_all(&mut self.admin)
+        .await
+        .expect("PostgreSQL answers");
+        for (milliseconds, calls, query) in all {
+            eprintln!("    {milliseconds:.1} ms in {calls} x {query}");
+        }
     }
 
     /// Buffers that were asked for so far.

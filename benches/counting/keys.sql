@@ -26,9 +26,4 @@ CREATE TRIGGER queue AFTER INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION queue_b
 CREATE TRIGGER queue AFTER INSERT ON manifests FOR EACH ROW EXECUTE FUNCTION queue_manifest();
 CREATE TRIGGER track AFTER INSERT ON layers FOR EACH ROW EXECUTE FUNCTION track_layer();
 
--- Where the load finds what it asks for: a sample of repositories, by a number.
-CREATE TABLE asked AS
-  SELECT row_number() OVER () AS n, r.top_level_namespace_id AS namespace, r.id AS repository, r.path
-  FROM (SELECT * FROM repositories ORDER BY id LIMIT 2000) r;
-ALTER TABLE asked ADD PRIMARY KEY (n);
 VACUUM ANALYZE;

@@ -1,8 +1,7 @@
-\set n random(1, 2000)
-\set k random(1, 10)
+\set r random(1, :repositories)
+\set namespace 1 + int(:namespaces * pow((:r * 2654435761 % 1000003) / 1000003.0, 2))
+\set m (:r - 1) * 10 + random(1, 10)
 INSERT INTO layers (top_level_namespace_id, repository_id, manifest_id, size, media_type_id, digest)
-  SELECT a.namespace, a.repository, (a.repository - 1) * 10 + :k, 1000, 5, b.blob_digest FROM asked a
-  JOIN LATERAL (SELECT blob_digest FROM repository_blobs b WHERE b.top_level_namespace_id = a.namespace
-    AND b.repository_id = a.repository ORDER BY b.id OFFSET :k LIMIT 1) b ON true
-  WHERE a.n = :n
+  SELECT top_level_namespace_id, repository_id, :m, 1000, 5, blob_digest FROM repository_blobs
+  WHERE top_level_namespace_id = :namespace AND repository_id = :r ORDER BY id LIMIT 1 OFFSET random() * 20
   ON CONFLICT DO NOTHING;

@@ -1,5 +1,5 @@
-\set n random(1, 2000)
-\set k random(1, 10)
-SELECT l.digest, l.size FROM asked a
-  JOIN layers l ON l.top_level_namespace_id = a.namespace AND l.repository_id = a.repository
-  AND l.manifest_id = (a.repository - 1) * 10 + :k WHERE a.n = :n;
+\set r random(1, :repositories)
+\set namespace 1 + int(:namespaces * pow((:r * 2654435761 % 1000003) / 1000003.0, 2))
+\set m (:r - 1) * 10 + random(1, 10)
+SELECT digest, size FROM layers
+  WHERE top_level_namespace_id = :namespace AND repository_id = :r AND manifest_id = :m;

@@ -55,7 +55,7 @@ pub async fn round(database: &mut Database, collector: &mut Collector, strategy:
         collector.stop().await;
     }
     let port = database.fleet.postgres.port();
-    pgbench::play(port, WARM_UP).await;
+    pgbench::play(port, database.repositories, WARM_UP).await;
     database.forget_costs().await;
     let (cpu, buffers) = (database.cpu(), database.buffers().await);
     let naive = async {
@@ -66,13 +66,16 @@ pub async fn round(database: &mut Database, collector: &mut Collector, strategy:
     };
     let latencies = tokio::select! {
         () = naive => unreachable!("it never ends"),
-        (latencies, ()) = async { tokio::join!(pgbench::play(port, length), collector.watch(length)) } => latencies,
+        (latencies, ()) = async { tokio::join!(pgbench::play(port, database.repositories, length), collector.watch(length)) } => latencies,
     };
     let cpu = database.cpu() - cpu;
     let buffers = database.buffers().await - buffers;
     let cost = database.cost(if strategy == Strategy::CountAll { "SELECT /* all */%" } else { OURS }).await;
     // Of a reading, each statement but those that count is one.
     let exact = database.cost("SELECT /* rowcount */ count(%").await.total;
+    if strategy == Strategy::Rowcount {
+        database.tell_costs(OURS).await;
+    }
     let looks = match strategy {
         Strategy::CountAll => cost.calls / i64::try_from(database.tables.len()).expect("a few"),
         // A reading has it once.

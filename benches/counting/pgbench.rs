@@ -23,11 +23,13 @@ const SCRIPTS: [(&str, &str, u32); 6] = [
 
 const CLIENTS: &str = "8";
 
-/// Plays the load for so long; gives the latency of its transactions.
-pub async fn play(port: u16, span: Duration) -> Sorted<Duration> {
+/// Plays the load for so long on so many repositories; gives the latency of its transactions.
+pub async fn play(port: u16, repositories: u64, span: Duration) -> Sorted<Duration> {
     let dir = tempfile::tempdir().expect("makes a directory");
     let mut command = Command::new(program());
-    command.current_dir(&dir).args(["-h", "127.0.0.1", "-U", "postgres", "-n", "-M", "prepared", "-c", CLIENTS]);
+    command.current_dir(&dir).args(["-h", "127.0.0.1", "-U", "postgres", "-n", "-c", CLIENTS]);
+    command.args(["-D", &format!("repositories={repositories}")]);
+    command.args(["-D", &format!("namespaces={}", (repositories / 5).max(1))]);
     command.args(["-p", &port.to_string(), "-T", &span.as_secs().to_string(), "-l", "--log-prefix", "log"]);
     let rate: u32 = SCRIPTS.iter().map(|(.., rate)| rate).sum();
     command.args(["-R", &rate.to_string()]);

@@ -1,2 +1,3 @@
-\set n random(1, 2000)
-SELECT r.id, r.name FROM repositories r WHERE r.path = (SELECT path FROM asked WHERE n = :n);
+\set r random(1, :repositories)
+\set namespace 1 + int(:namespaces * pow((:r * 2654435761 % 1000003) / 1000003.0, 2))
+SELECT id, name FROM repositories WHERE path = 'namespace' || :namespace || '/repository' || :r;

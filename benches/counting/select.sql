@@ -1,5 +1,4 @@
-\set n random(1, 2000)
+\set r random(1, :repositories)
+\set namespace 1 + int(:namespaces * pow((:r * 2654435761 % 1000003) / 1000003.0, 2))
 \set k random(1, 8)
-SELECT t.manifest_id FROM asked a
-  JOIN tags t ON t.top_level_namespace_id = a.namespace AND t.repository_id = a.repository AND t.name = 'v1.' || :k
-  WHERE a.n = :n;
+SELECT manifest_id FROM tags WHERE top_level_namespace_id = :namespace AND repository_id = :r AND name = 'v1.' || :k;

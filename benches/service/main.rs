@@ -20,6 +20,7 @@ mod fleet;
 mod handover;
 mod memory;
 mod monitor;
+#[allow(dead_code, reason = "shared with the other benchmark, which uses all of it")]
 mod process;
 mod rates;
 mod report;

@@ -102,8 +102,8 @@ impl View {
         });
     }
 
-    /// Notes that this epoch was granted.
-    pub(super) fn granted(&self, epoch: i64) {
+    /// Notes that this epoch was granted: nothing of an earlier one is shown any more.
+    pub fn granted(&self, epoch: i64) {
         self.floor.fetch_max(epoch, Ordering::Relaxed);
     }
 

@@ -4,19 +4,22 @@
 
 use std::{
     collections::BTreeSet,
+    sync::PoisonError,
     time::{Duration, SystemTime},
 };
 
 use tokio_util::sync::CancellationToken;
 use tracing::instrument;
 
-use super::Counting;
+use super::{Counting, pool::Lent};
 use crate::{
     failure::{Failure, FailureReason},
     follow::{Counted, LocalTimes, Oid, Reading, Support, Tree, Trees},
 };
+use leaf_list::{LeafList, Members};
 
 pub mod answer;
+pub mod leaf_list;
 pub mod statement;
 
 /// For one statement of a reading, on the server.
@@ -47,9 +50,10 @@ impl Counting {
         time_left: Duration,
         cancel: &CancellationToken,
     ) -> Result<Option<Reading>, Failure> {
-        let leaves = statement::leaves(tables);
+        let members = statement::members(tables);
         let mut session = self.pool.lend(time_left, cancel).await?;
-        let trees = answer::trees(tables, &session.fetch(&leaves, LIMIT).await?)?;
+        let before = answer::members(&session.fetch(&members, LIMIT).await?)?;
+        let Some(trees) = self.leaves(&mut session, tables, &before).await? else { return Ok(None) };
         let oids: BTreeSet<Oid> = oids(&trees).filter(|oid| !resting.contains(oid)).collect();
 
         let activity = answer::activity(&session.fetch(statement::ACTIVITY, LIMIT).await?)?;
@@ -60,10 +64,29 @@ impl Counting {
         let (sentinels, end) = answer::sentinels(&sentinels)?;
         let filenodes = answer::filenodes(&session.fetch(&statement::filenodes(&oids), LIMIT).await?)?;
 
-        let after = answer::trees(tables, &session.fetch(&leaves, LIMIT).await?)?;
-        let is_whole = trees.iter().all(|(table, tree)| after.get(table).is_some_and(|after| after.is_alike(tree)));
+        let after = answer::members(&session.fetch(&members, LIMIT).await?)?;
         let local_end = LocalTimes { asked, answered };
-        Ok(is_whole.then_some(Reading { activity, counters, sentinels, end, local_end, filenodes, trees: after }))
+        Ok((before == after).then_some(Reading { activity, counters, sentinels, end, local_end, filenodes, trees }))
+    }
+
+    /// The leaves of these tables, which consist of `members`; `None` when they do not any more.
+    async fn leaves(
+        &self,
+        session: &mut Lent<'_>,
+        tables: &BTreeSet<String>,
+        members: &Members,
+    ) -> Result<Option<Trees>, Failure> {
+        let known = || self.leaf_list.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(trees) = known().as_ref().and_then(|known| known.trees(tables, members)) {
+            return Ok(Some(trees.clone()));
+        }
+        let rows = session.fetch(&statement::leaves(tables), LIMIT).await?;
+        if answer::members(&rows)? != *members {
+            return Ok(None);
+        }
+        let trees = answer::trees(tables, &rows)?;
+        *known() = Some(LeafList::new(tables.clone(), members.clone(), trees.clone()));
+        Ok(Some(trees))
     }
 
     /// Counts the rows of one leaf exactly, for at most `limit` on the server.

@@ -39,12 +39,4 @@ impl Tree {
         };
         leaves.into_iter().flatten().map(|(oid, name)| (*oid, name))
     }
-
-    /// Whether it consists of the same relations.
-    pub fn is_alike(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Leaves(one), Self::Leaves(two)) => one.keys().eq(two.keys()),
-            (one, two) => one == two,
-        }
-    }
 }

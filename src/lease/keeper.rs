@@ -36,10 +36,10 @@ pub(super) struct Keeper {
     events: broadcast::Receiver<Event>,
     /// No more events can come; only timers wake.
     deaf: bool,
-    hint: Box<dyn Fn(i64) + Send + Sync>,
+    hint: Box<dyn Fn(i64, i64) + Send + Sync>,
     pub(super) board: Box<dyn Fn() -> BoardHints + Send + Sync>,
-    /// The revision last hinted at.
-    revision: i64,
+    /// The epoch and the revision last hinted at.
+    hinted: (i64, i64),
     wishes: mpsc::Receiver<Wish>,
     /// Keeps `wishes` open when every handle is gone.
     _open: mpsc::Sender<Wish>,
@@ -95,7 +95,7 @@ impl Keeper {
             deaf: false,
             hint,
             board,
-            revision: 0,
+            hinted: (0, 0),
             wishes,
             _open: open,
             stop,
@@ -167,9 +167,9 @@ impl Keeper {
                 {
                     self.metrics.quarantined(answer.standing.now_us + answer.standing.quarantine_us);
                 }
-                if answer.revision != self.revision {
-                    self.revision = answer.revision;
-                    (self.hint)(answer.revision);
+                let hint = (answer.standing.epoch, answer.revision);
+                if std::mem::replace(&mut self.hinted, hint) != hint {
+                    (self.hint)(hint.0, hint.1);
                 }
             }
             Err(error) => self.view.failed(error),

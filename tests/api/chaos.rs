@@ -145,7 +145,8 @@ struct Lateness {
 // === impl Plan ===
 
 impl Plan {
-    /// A short run, unless CHAOS_FAULTS, CHAOS_SEED, CHAOS_FLEETS and CHAOS_LEASE_MS say otherwise; CHAOS_KEEP=1 keeps more.
+    /// A short run, unless CHAOS_FAULTS, CHAOS_SEED, CHAOS_FLEETS and CHAOS_LEASE_MS say otherwise; CHAOS_SLACK_MS is what
+    /// a bound in time may be passed by, CHAOS_KEEP=1 keeps more.
     fn from_env() -> Self {
         let number = |name: &str| {
             let text = env::var(name).ok().filter(|text| !text.is_empty())?;
@@ -153,6 +154,7 @@ impl Plan {
         };
         let ttl = Duration::from_millis(number("CHAOS_LEASE_MS").unwrap_or(1_500));
         let margin = margin(ttl);
+        let slack = Duration::from_millis(number("CHAOS_SLACK_MS").unwrap_or(60_000));
         Self {
             contender: Contender::Rowcount,
             setting: Setting::Alone,
@@ -160,7 +162,7 @@ impl Plan {
             faults: usize::try_from(number("CHAOS_FAULTS").unwrap_or(40)).unwrap(),
             fleets: usize::try_from(number("CHAOS_FLEETS").unwrap_or(4)).unwrap(),
             // A busy machine makes everything late, and nothing else.
-            terms: Terms { ttl, margin, quarantine: ttl + margin, slack: Duration::from_secs(60) },
+            terms: Terms { ttl, margin, quarantine: ttl + margin, slack },
             keep: number("CHAOS_KEEP").is_some(),
         }
     }

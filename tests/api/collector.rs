@@ -116,7 +116,7 @@ impl Stage {
         let setup = Setup {
             backend: Arc::new(MemoryBackend::new(store, &config)),
             events: board.events(),
-            hint: Box::new(|_| {}),
+            hint: Box::new(|_, _| {}),
             board: Box::new(BoardHints::default),
             config,
             instance_id: "alice".to_owned(),

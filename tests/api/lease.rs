@@ -68,7 +68,7 @@ impl Instance {
         let setup = Setup {
             backend: Arc::new(RedisBackend::new(&route, &config)),
             events: events.subscribe(),
-            hint: Box::new(|_| {}),
+            hint: Box::new(|_, _| {}),
             board: Box::new(move || BoardHints { resign: *read.lock().unwrap(), epoch: 0 }),
             config,
             instance_id: name.to_owned(),
@@ -418,7 +418,7 @@ async fn a_lease_in_memory_is_granted_at_once_and_released() {
     let setup = Setup {
         backend: Arc::new(MemoryBackend::new(Arc::new(MemoryStore::new(clock.clone())), &config)),
         events: events.subscribe(),
-        hint: Box::new(|_| {}),
+        hint: Box::new(|_, _| {}),
         board: Box::new(BoardHints::default),
         config,
         instance_id: "alice".to_owned(),

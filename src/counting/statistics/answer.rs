@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{Row, postgres::PgRow};
 
+use super::leaf_list::Members;
 use crate::{
     failure::{Failure, FailureReason},
     follow::{
@@ -90,13 +91,19 @@ pub fn filenodes(rows: &[PgRow]) -> Result<BTreeMap<Oid, Option<u32>>, Failure> 
     rows.iter().map(|row| Ok((oid(row, 0)?, filenode(row)?))).collect()
 }
 
+/// To `members`, and to `leaves`.
+pub fn members(rows: &[PgRow]) -> Result<Members, Failure> {
+    rows.iter().map(|row| Ok((get(row, 0)?, oid(row, 2)?))).collect()
+}
+
 /// To `leaves` of these tables, in the same order.
 pub fn trees<'a>(tables: impl IntoIterator<Item = &'a String>, rows: &[PgRow]) -> Result<Trees, Failure> {
     let mut trees: Vec<(&String, Tree)> = tables.into_iter().map(|table| (table, Tree::Missing)).collect();
     for row in rows {
         let index = usize::try_from(get::<i32>(row, 0)?).map_err(|_| unreadable())?;
         let (_, tree) = trees.get_mut(index).ok_or_else(unreadable)?;
-        if matches!(tree, Tree::Refused(_)) {
+        // A temporary child is another session's affair.
+        if matches!(tree, Tree::Refused(_)) || get(row, 7)? {
             continue;
         }
         let (kind, method, name): (&str, Option<&str>, String) = (get(row, 3)?, get(row, 4)?, get(row, 5)?);

@@ -91,7 +91,7 @@ impl Stage {
         let setup = Setup {
             backend: Arc::new(Script(script)),
             events: events.subscribe(),
-            hint: Box::new(|_| {}),
+            hint: Box::new(|_, _| {}),
             board: Box::new(move || *read.lock().unwrap()),
             config,
             instance_id: "alice".to_owned(),
