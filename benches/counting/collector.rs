@@ -17,6 +17,9 @@ use crate::{
 /// For all leaves to be counted: longer than any database that fits this machine takes.
 const LONG: Duration = Duration::from_secs(1800);
 
+/// Queries of the catalogue whose tables the schema has.
+const QUERIES: usize = 16;
+
 /// For bounds to come together once nothing changes any more.
 const QUIET: Duration = Duration::from_secs(180);
 
@@ -25,6 +28,8 @@ const QUIET: Duration = Duration::from_secs(180);
 pub struct Collector {
     instance: Option<Instance>,
     started: usize,
+    /// The tables that it follows.
+    pub followed: Vec<String>,
     /// Of each followed count that was told: how far its bounds were apart, as a part of it.
     widths: Vec<f64>,
 }
@@ -36,8 +41,9 @@ pub async fn cold_start(database: &Database, report: &mut Report) -> Collector {
     collector.start(database).await;
     let counts = collector.until(LONG, "everything is followed or exact", |_| true).await;
     report.row("cold start: all tables exact or followed", span(begun.elapsed()), "");
-    let followed = counts.iter().filter(|count| count.method() == Method::Followed).count();
-    report.row("of these followed", format!("{followed} of {}", counts.len()), "");
+    let followed = counts.iter().filter(|count| count.method() == Method::Followed);
+    collector.followed = followed.map(|count| count.query_name.clone()).collect();
+    report.row("of these followed", format!("{} of {}", collector.followed.len(), counts.len()), "");
     collector
 }
 
@@ -120,7 +126,7 @@ impl Collector {
             // Some are of newer versions of the schema only.
             let there: Vec<_> = counts.into_iter().filter(|count| count.row_count.is_some()).collect();
             let is_known = |count: &RowCount| matches!(count.method(), Method::Exact | Method::Followed);
-            if there.len() >= 14
+            if there.len() >= QUERIES
                 && there.iter().all(|count| is_known(count) && (count.method() == Method::Exact || is_so(count)))
             {
                 return there;

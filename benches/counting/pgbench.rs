@@ -42,7 +42,7 @@ pub async fn play(port: u16, repositories: u64, span: Duration) -> Sorted<Durati
     Sorted::new(latencies(dir.path()))
 }
 
-/// The third column of its logs, without what it came late for.
+/// The third column of its logs: from when it was due.
 fn latencies(dir: &Path) -> Vec<Duration> {
     let files = fs::read_dir(dir).expect("lists the logs").flatten().map(|entry| entry.path());
     let logs = files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log")));
