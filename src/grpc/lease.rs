@@ -51,8 +51,17 @@ pub struct Leases {
 /// The state of one WatchLease.
 pub struct WatchLease {
     cluster: String,
-    sent: Option<(LeaseState, String, i64)>,
+    sent: Option<Sent>,
 }
+
+/// What the last message told.
+struct Sent {
+    lease: (LeaseState, String, i64),
+    quarantine_end: Option<SystemTime>,
+}
+
+/// By so much more an end is a later one, and not the same as it was heard at another time.
+const LATER: Duration = Duration::from_secs(1);
 
 // === impl Leases ===
 
@@ -154,10 +163,18 @@ impl Source for WatchLease {
 
     fn message(&mut self, observed: &Option<Observation>) -> Option<v1::WatchLeaseResponse> {
         let observed = observed.clone().unwrap_or_else(Observation::unknown);
-        let shown = (observed.state, observed.holder.clone(), observed.epoch);
-        let changed = self.sent.as_ref() != Some(&shown);
-        self.sent = Some(shown);
-        changed.then(|| v1::WatchLeaseResponse { lease: Some(convert::lease(&self.cluster, &observed)) })
+        let lease = (observed.state, observed.holder.clone(), observed.epoch);
+        let left = Some(observed.quarantine_remaining).filter(|left| !left.is_zero());
+        let quarantine_end = left.map(|left| observed.observe_time + left);
+        let is_told = self.sent.as_ref().is_some_and(|sent| {
+            let until = sent.quarantine_end.map(|end| end + LATER);
+            sent.lease == lease && quarantine_end.is_none_or(|end| until.is_some_and(|until| end <= until))
+        });
+        if is_told {
+            return None;
+        }
+        self.sent = Some(Sent { lease, quarantine_end });
+        Some(v1::WatchLeaseResponse { lease: Some(convert::lease(&self.cluster, &observed)) })
     }
 
     fn due(&self) -> Option<Instant> {
@@ -166,5 +183,30 @@ impl Source for WatchLease {
 
     fn heartbeat(&self) -> Option<v1::WatchLeaseResponse> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_tells_a_quarantine_that_begins_or_grows_and_not_one_that_passes() {
+        let mut watch = WatchLease { cluster: "c".to_owned(), sent: None };
+        let mut tells = |at: u64, left: u64| {
+            let observation = Observation {
+                state: LeaseState::Held,
+                quarantine_remaining: Duration::from_millis(left),
+                observe_time: SystemTime::UNIX_EPOCH + Duration::from_millis(at),
+                ..Observation::unknown()
+            };
+            watch.message(&Some(observation)).is_some()
+        };
+        assert!(tells(0, 0), "the first one");
+        assert!(!tells(1_000, 0));
+        assert!(tells(2_000, 30_000), "the data was lost");
+        assert!(!tells(5_000, 27_000) && !tells(9_000, 23_020), "it passes");
+        assert!(tells(20_000, 30_000), "and lost again");
+        assert!(!tells(50_000, 0), "it is over");
     }
 }
