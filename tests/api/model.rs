@@ -162,7 +162,7 @@ fn the_clock_must_not_step_back_by_a_quarantine() {
 fn an_immediate_first_start_costs_what_a_loss_and_a_new_process_can_do_together() {
     let of = |budget| Scope { immediate: true, has_past: false, ..Scope::of(budget) };
     holds("immediate, on a store that never knew anything", of(Budget::default()), 100);
-    holds("immediate, a crash", of(Budget { crashes: 1, ..Budget::default() }), 500);
+    holds("immediate, a crash", of(Budget { crashes: 1, ..Budget::default() }), 400);
     let found = of(Budget { losses: 1, crashes: 1, ..Budget::default() }).seek("immediate, a loss, a crash");
     assert!(found.broken.contains("S2"), "{:?}", found.broken);
 }
