@@ -50,8 +50,7 @@ pub async fn cold_start(database: &Database, report: &mut Report) -> Collector {
 // === impl Collector ===
 
 impl Collector {
-    /// Starts an instance and waits until it has told every count.
-    pub async fn start(&mut self, database: &Database) {
+    async fn start(&mut self, database: &Database) {
         self.started += 1;
         self.instance = Some(database.fleet.instance(&format!("alice-{}", self.started)).await);
     }

@@ -36,3 +36,22 @@ impl LeafList {
         holds.then_some(&self.trees)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::follow::Tree;
+
+    #[test]
+    fn it_holds_for_the_same_tables_of_the_same_relations_and_not_for_long() {
+        let tables = BTreeSet::from(["tags".to_owned()]);
+        let members = Members::from([(0, 7)]);
+        let trees = Trees::from([("tags".to_owned(), Tree::Missing)]);
+        let mut list = LeafList::new(tables.clone(), members.clone(), trees.clone());
+        assert_eq!(list.trees(&tables, &members), Some(&trees));
+        assert_eq!(list.trees(&tables, &[(0, 7), (0, 8)].into()), None, "a leaf came");
+        assert_eq!(list.trees(&["blobs".to_owned()].into(), &members), None, "of another table");
+        list.at = list.at.checked_sub(LASTS).unwrap();
+        assert_eq!(list.trees(&tables, &members), None, "a name may have changed");
+    }
+}

@@ -77,6 +77,8 @@ struct Stage {
     events: broadcast::Sender<Event>,
     clock: Arc<StageClock>,
     board: Arc<Mutex<BoardHints>>,
+    /// Epochs and revisions that readers were told of.
+    hints: Arc<Mutex<Vec<(i64, i64)>>>,
     stop: CancellationToken,
 }
 
@@ -87,11 +89,13 @@ impl Stage {
         let clock = Arc::new(StageClock { start: Instant::now(), jumped_ms: AtomicU64::new(3_600_000) });
         let board = Arc::<Mutex<BoardHints>>::default();
         let read = board.clone();
+        let hints = Arc::<Mutex<Vec<_>>>::default();
+        let hinted = hints.clone();
         let stop = CancellationToken::new();
         let setup = Setup {
             backend: Arc::new(Script(script)),
             events: events.subscribe(),
-            hint: Box::new(|_, _| {}),
+            hint: Box::new(move |epoch, revision| hinted.lock().unwrap().push((epoch, revision))),
             board: Box::new(move || *read.lock().unwrap()),
             config,
             instance_id: "alice".to_owned(),
@@ -101,7 +105,7 @@ impl Stage {
             collected_level: tracing::Level::DEBUG,
         };
         let (handle, task) = lease::spawn(setup, stop.clone());
-        Self { handle, task, asked, events, clock, board, stop }
+        Self { handle, task, asked, events, clock, board, hints, stop }
     }
 
     /// The next command, and how long it took to come.
@@ -374,4 +378,14 @@ async fn a_bid_knows_the_epochs_of_the_board_and_of_what_was_heard_while_holding
     stage.events.send(Event::Granted(60)).unwrap();
     stage.renewal().await.1.send(lost(9)).unwrap();
     assert_eq!(stage.bid().await.0.floor, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_hear_of_the_epoch_that_any_reply_shows() {
+    let mut stage = Stage::set(config());
+    // No message told of it: whoever shows counts must not go below it all the same.
+    let (_, answer) = stage.bid().await;
+    answer.send(held(EPOCH + 12)).unwrap();
+    stage.bid().await;
+    assert_eq!(*stage.hints.lock().unwrap(), [(EPOCH + 12, 0)]);
 }
