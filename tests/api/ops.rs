@@ -42,7 +42,8 @@ struct Answer {
 
 impl Ops {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // An address that no other test binds: a port of 127.0.0.1 may be another's as soon as it is free.
+        let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let metrics = Exporter::new().unwrap();
         build::export(&metrics.meter());
