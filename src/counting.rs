@@ -36,7 +36,7 @@ mod target;
 pub struct Counting {
     pool: Arc<Pool>,
     /// Never locked across an await.
-    leaf_list: Arc<Mutex<Option<LeafList>>>,
+    leaf_list: Arc<Mutex<Option<Arc<LeafList>>>>,
 }
 
 /// One run of a query.

@@ -23,9 +23,10 @@ const WARM_UP: Duration = Duration::from_secs(5);
 /// What every statement of rowcount is marked by.
 const OURS: &str = "%/* rowcount */%";
 
-/// What the statements of a reading have, each of them one of these; the first comes twice.
-const READING: [&str; 5] = [
+/// What the statements of a reading have, each of them one of these; the first comes seldom, the second twice.
+const READING: [&str; 6] = [
     "RECURSIVE named",
+    "hashoidextended",
     "pg_stat_activity",
     "pg_stat_get_tuples_inserted",
     "pg_relation_filenode",

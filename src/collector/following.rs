@@ -182,8 +182,8 @@ impl Following {
         }
         if !self.is_reading && (is_asked || now >= self.read_at) {
             self.is_reading = true;
-            // Whoever waits wants the sum of all leaves as of one reading.
-            let resting = if self.waiting.is_empty() { self.follower.resting() } else { BTreeSet::new() };
+            let wanted = self.waiting.values().filter_map(|waiting| waiting.query.table()).collect();
+            let resting = self.follower.resting(&wanted);
             return Some(Step::Read { tables: tables.keys().cloned().collect(), resting });
         }
         if self.is_counting || now < self.count_at {

@@ -25,7 +25,7 @@ use crate::{
     config::DatabaseConfig,
     counting::{
         fault::{self, Remains},
-        session::{CHECK_INTERVAL, Session},
+        session::{CHECK_INTERVAL, Session, Statement},
         target,
     },
     failure::{Failure, FailureReason},
@@ -133,7 +133,7 @@ impl Pool {
         let slot = self.unless_cancelled(cancel, self.slot(time_left.min(LONGEST_WAIT))).await;
         let (attempt_time, begun) = (SystemTime::now(), Instant::now());
         let rows = match slot {
-            Ok(slot) => Lent { slot, until, cancel }.fetch(sql, limit).await,
+            Ok(slot) => Lent { slot, until, cancel }.fetch(Statement::Once(sql), limit).await,
             Err(failure) => Err(failure),
         };
         Ran { rows, attempt_time, answer_time: SystemTime::now(), duration: begun.elapsed() }
@@ -223,15 +223,15 @@ impl Pool {
 
 impl Lent<'_> {
     /// Runs one more statement, for at most `limit` on the server.
-    pub async fn fetch(&mut self, sql: &str, limit: Duration) -> Result<Vec<PgRow>, Failure> {
-        self.slot.pool.unless_cancelled(self.cancel, self.slot.run(sql, limit, self.until)).await
+    pub async fn fetch(&mut self, statement: Statement<'_>, limit: Duration) -> Result<Vec<PgRow>, Failure> {
+        self.slot.pool.unless_cancelled(self.cancel, self.slot.run(statement, limit, self.until)).await
     }
 }
 
 // === impl Slot ===
 
 impl Slot<'_> {
-    async fn run(&mut self, sql: &str, limit: Duration, until: Instant) -> Result<Vec<PgRow>, Failure> {
+    async fn run(&mut self, statement: Statement<'_>, limit: Duration, until: Instant) -> Result<Vec<PgRow>, Failure> {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => self.open(until).await.inspect_err(|failure| self.pool.unanswered(failure))?,
@@ -246,7 +246,7 @@ impl Slot<'_> {
             return Err(Failure::new(FailureReason::Timeout, "no time was left for the statement"));
         }
         let begun = Instant::now();
-        match timeout(limit + GRACE, session.fetch(sql, limit)).await {
+        match timeout(limit + GRACE, session.fetch(statement, limit)).await {
             Ok(Ok(rows)) => {
                 self.keep(session);
                 Ok(rows)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, PgConnection,
-    postgres::{PgConnectOptions, PgRow, PgSslMode},
+    postgres::{PgConnectOptions, PgRow, PgSslMode, types::Oid},
 };
 
 use crate::{
@@ -29,6 +29,17 @@ const SETTINGS: &str = "SET /* rowcount */ client_connection_check_interval = '2
 
 /// From 15 on: with `none` a row of statistics may change while it is read. Unknown before.
 const CONSISTENCY: &str = "SET /* rowcount */ stats_fetch_consistency = 'cache'";
+
+/// One statement.
+#[derive(Clone, Copy, Debug)]
+pub enum Statement<'a> {
+    /// Planned each time: a schema that changes would make a plan that is kept refuse to run.
+    Once(&'a str),
+    /// Planned once in a session. Of the catalog and the statistics only: nobody changes what those consist of.
+    Kept(&'a str),
+    /// The same of these relations, its `$1`.
+    KeptOf(&'a str, &'a [Oid]),
+}
 
 /// A connection, ready for a statement.
 pub struct Session {
@@ -61,9 +72,8 @@ impl Session {
         self.connection.ping().await
     }
 
-    /// Runs one statement, for `limit` on the server at most. It is never kept prepared there: a schema that changes
-    /// would make its plan refuse to run.
-    pub async fn fetch(&mut self, sql: &str, limit: Duration) -> Result<Vec<PgRow>, sqlx::Error> {
+    /// Runs one statement, for `limit` on the server at most.
+    pub async fn fetch(&mut self, statement: Statement<'_>, limit: Duration) -> Result<Vec<PgRow>, sqlx::Error> {
         if self.limit != Some(limit) {
             self.limit = None;
             // Below the limit of the statement, so that a lock is told from a slow count.
@@ -76,7 +86,12 @@ impl Session {
             sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut self.connection).await?;
             self.limit = Some(limit);
         }
-        let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&mut self.connection).await;
+        let query = match statement {
+            Statement::Once(sql) => sqlx::query(AssertSqlSafe(sql)).persistent(false),
+            Statement::Kept(sql) => sqlx::query(AssertSqlSafe(sql)),
+            Statement::KeptOf(sql, relations) => sqlx::query(AssertSqlSafe(sql)).bind(relations),
+        };
+        let rows = query.fetch_all(&mut self.connection).await;
         if rows.is_err() {
             // The server says why before it has cleaned up; whoever hears of the error finds it idle. Should this fail,
             // the next use of the session will tell.

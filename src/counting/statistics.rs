@@ -4,19 +4,20 @@
 
 use std::{
     collections::BTreeSet,
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use tokio_util::sync::CancellationToken;
 use tracing::instrument;
 
-use super::{Counting, pool::Lent};
+use super::{Counting, pool::Lent, session::Statement};
 use crate::{
     failure::{Failure, FailureReason},
     follow::{Counted, LocalTimes, Oid, Reading, Support, Tree, Trees},
 };
-use leaf_list::{LeafList, Members};
+use leaf_list::LeafList;
+use sqlx::postgres::types;
 
 pub mod answer;
 pub mod leaf_list;
@@ -50,43 +51,54 @@ impl Counting {
         time_left: Duration,
         cancel: &CancellationToken,
     ) -> Result<Option<Reading>, Failure> {
-        let members = statement::members(tables);
         let mut session = self.pool.lend(time_left, cancel).await?;
-        let before = answer::members(&session.fetch(&members, LIMIT).await?)?;
-        let Some(trees) = self.leaves(&mut session, tables, &before).await? else { return Ok(None) };
-        let oids: BTreeSet<Oid> = oids(&trees).filter(|oid| !resting.contains(oid)).collect();
+        let Some(list) = self.leaf_list(&mut session, tables).await? else { return Ok(None) };
+        let oids = oids(&list.trees).filter(|oid| !resting.contains(oid));
+        let oids: Vec<types::Oid> = oids.map(types::Oid).collect();
 
-        let activity = answer::activity(&session.fetch(statement::ACTIVITY, LIMIT).await?)?;
-        let counters = answer::counters(&session.fetch(&statement::counters(&oids), LIMIT).await?)?;
+        let activity = answer::activity(&session.fetch(Statement::Kept(statement::ACTIVITY), LIMIT).await?)?;
+        let counters = session.fetch(Statement::KeptOf(statement::COUNTERS, &oids), LIMIT).await?;
+        let counters = answer::counters(&counters)?;
         let asked = SystemTime::now();
-        let sentinels = session.fetch(statement::SENTINELS, LIMIT).await?;
+        let sentinels = session.fetch(Statement::Kept(statement::SENTINELS), LIMIT).await?;
         let answered = SystemTime::now();
         let (sentinels, end) = answer::sentinels(&sentinels)?;
-        let filenodes = answer::filenodes(&session.fetch(&statement::filenodes(&oids), LIMIT).await?)?;
+        let filenodes = session.fetch(Statement::KeptOf(statement::FILENODES, &oids), LIMIT).await?;
+        let filenodes = answer::filenodes(&oids, &filenodes)?;
 
-        let after = answer::members(&session.fetch(&members, LIMIT).await?)?;
-        let local_end = LocalTimes { asked, answered };
-        Ok((before == after).then_some(Reading { activity, counters, sentinels, end, local_end, filenodes, trees }))
+        if fingerprint(&mut session, tables, &list.parents).await? != list.fingerprint {
+            return Ok(None);
+        }
+        let (local_end, trees) = (LocalTimes { asked, answered }, list.trees.clone());
+        Ok(Some(Reading { activity, counters, sentinels, end, local_end, filenodes, trees }))
     }
 
-    /// The leaves of these tables, which consist of `members`; `None` when they do not any more.
-    async fn leaves(
+    /// The leaves of these tables, with the fingerprint of now; `None` when they come and go.
+    async fn leaf_list(
         &self,
         session: &mut Lent<'_>,
         tables: &BTreeSet<String>,
-        members: &Members,
-    ) -> Result<Option<Trees>, Failure> {
-        let known = || self.leaf_list.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(trees) = known().as_ref().and_then(|known| known.trees(tables, members)) {
-            return Ok(Some(trees.clone()));
+    ) -> Result<Option<Arc<LeafList>>, Failure> {
+        let last = || self.leaf_list.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last().clone().filter(|list| list.is_of(tables));
+        let mut parents = known.as_ref().map(|list| list.parents.clone()).unwrap_or_default();
+        // Which relations may have children is learned at the first look, and that none came meanwhile at the second.
+        for _ in 0..2 {
+            let fingerprint = fingerprint(session, tables, &parents).await?;
+            if let Some(list) = known.as_ref().filter(|list| list.holds(&parents, &fingerprint)) {
+                return Ok(Some(list.clone()));
+            }
+            let rows = session.fetch(Statement::Once(&statement::leaves(tables)), LIMIT).await?;
+            let found = answer::parents(&rows)?;
+            if found == parents {
+                let trees = answer::trees(tables, &rows)?;
+                let list = Arc::new(LeafList::new(tables.clone(), parents, fingerprint, trees));
+                *last() = Some(list.clone());
+                return Ok(Some(list));
+            }
+            parents = found;
         }
-        let rows = session.fetch(&statement::leaves(tables), LIMIT).await?;
-        if answer::members(&rows)? != *members {
-            return Ok(None);
-        }
-        let trees = answer::trees(tables, &rows)?;
-        *known() = Some(LeafList::new(tables.clone(), members.clone(), trees.clone()));
-        Ok(Some(trees))
+        Ok(None)
     }
 
     /// Counts the rows of one leaf exactly, for at most `limit` on the server.
@@ -119,6 +131,16 @@ impl Counting {
         let sql = statement::uncountable(leaves);
         answer::names(&self.pool.run(&sql, LIMIT, time_left, &CancellationToken::new()).await.rows?)
     }
+}
+
+/// Of these tables, and of the children that these relations of theirs have.
+async fn fingerprint(
+    session: &mut Lent<'_>,
+    tables: &BTreeSet<String>,
+    parents: &BTreeSet<Oid>,
+) -> Result<String, Failure> {
+    let sql = statement::fingerprint(tables, parents);
+    answer::fingerprint(&session.fetch(Statement::Kept(&sql), LIMIT).await?)
 }
 
 fn oids(trees: &Trees) -> impl Iterator<Item = Oid> {

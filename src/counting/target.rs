@@ -24,6 +24,9 @@ const SETTINGS: [(&str, &str); 6] = [
     ("statement_timeout", "5s"),
 ];
 
+/// So many statements are kept prepared in a session.
+const KEPT_STATEMENTS: usize = 16;
+
 /// The options for a connection made now.
 pub fn options(config: &DatabaseConfig, application_name: &str) -> Result<PgConnectOptions, Failure> {
     let (mut options, rooted) = given(&config.target)?;
@@ -36,7 +39,9 @@ pub fn options(config: &DatabaseConfig, application_name: &str) -> Result<PgConn
         options = options.ssl_mode(PgSslMode::VerifyCa);
     }
     // The driver would log the text of statements.
-    Ok(options.application_name(application_name).options(SETTINGS).disable_statement_logging())
+    let options = options.application_name(application_name).options(SETTINGS).disable_statement_logging();
+    // Those of a reading; that of a list of leaves has a new text whenever leaves come or go.
+    Ok(options.statement_cache_capacity(KEPT_STATEMENTS))
 }
 
 /// The name in pg_stat_activity, cut to what the server keeps.

@@ -198,10 +198,16 @@ impl Follower {
         }
     }
 
-    /// Leaves that need not be read now, since they have not moved for long.
-    pub fn resting(&self) -> BTreeSet<Oid> {
+    /// Leaves that need not be read now, since they have not moved for long; none of the tables that are `wanted`: their
+    /// sums are of one reading of all their leaves.
+    pub fn resting(&self, wanted: &BTreeSet<&str>) -> BTreeSet<Oid> {
         let Some(Moment { now, .. }) = self.last else { return BTreeSet::new() };
-        self.leaves.iter().filter(|(_, leaf)| leaf.rests(now)).map(|(oid, _)| *oid).collect()
+        let mut resting: BTreeSet<Oid> =
+            self.leaves.iter().filter(|(_, leaf)| leaf.rests(now)).map(|(oid, _)| *oid).collect();
+        for (oid, _) in wanted.iter().filter_map(|table| self.trees.get(*table)).flat_map(Tree::leaves) {
+            resting.remove(&oid);
+        }
+        resting
     }
 
     /// Sessions that have not been seen idle for over a minute.

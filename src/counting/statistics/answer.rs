@@ -1,10 +1,12 @@
 //! The answers to the statements of a reading, as values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{Row, postgres::PgRow};
+use sqlx::{
+    Row,
+    postgres::{PgRow, types},
+};
 
-use super::leaf_list::Members;
 use crate::{
     failure::{Failure, FailureReason},
     follow::{
@@ -54,7 +56,7 @@ pub fn activity(rows: &[PgRow]) -> Result<Activity, Failure> {
     Ok(Activity { now, sessions })
 }
 
-/// To `counters`.
+/// To `COUNTERS`.
 pub fn counters(rows: &[PgRow]) -> Result<BTreeMap<Oid, Counters>, Failure> {
     rows.iter()
         .map(|row| {
@@ -67,7 +69,8 @@ pub fn counters(rows: &[PgRow]) -> Result<BTreeMap<Oid, Counters>, Failure> {
                 vacuums: get(row, 6)?,
                 analyzes: get(row, 7)?,
             };
-            Ok((oid(row, 0)?, counters))
+            let types::Oid(oid) = get(row, 0)?;
+            Ok((oid, counters))
         })
         .collect()
 }
@@ -85,15 +88,29 @@ pub fn sentinels(rows: &[PgRow]) -> Result<(Sentinels, ServerTime), Failure> {
     Ok((sentinels, ServerTime::from_us(get(row, 0)?)))
 }
 
-/// To `filenodes`.
-pub fn filenodes(rows: &[PgRow]) -> Result<BTreeMap<Oid, Option<u32>>, Failure> {
-    let filenode = |row| get::<Option<i64>>(row, 1)?.map(|node| node.try_into().map_err(|_| unreadable())).transpose();
-    rows.iter().map(|row| Ok((oid(row, 0)?, filenode(row)?))).collect()
+/// To `FILENODES` of these relations.
+pub fn filenodes(relations: &[types::Oid], rows: &[PgRow]) -> Result<BTreeMap<Oid, Option<u32>>, Failure> {
+    let filenodes: Vec<Option<types::Oid>> = get(rows.first().ok_or_else(unreadable)?, 0)?;
+    if filenodes.len() != relations.len() {
+        return Err(unreadable());
+    }
+    Ok(relations.iter().map(|oid| oid.0).zip(filenodes.into_iter().map(|node| node.map(|node| node.0))).collect())
 }
 
-/// To `members`, and to `leaves`.
-pub fn members(rows: &[PgRow]) -> Result<Members, Failure> {
-    rows.iter().map(|row| Ok((get(row, 0)?, oid(row, 2)?))).collect()
+/// To `fingerprint`.
+pub fn fingerprint(rows: &[PgRow]) -> Result<String, Failure> {
+    get(rows.first().ok_or_else(unreadable)?, 0)
+}
+
+/// Those of `leaves` that may have children: a leaf of a partitioned table may not.
+pub fn parents(rows: &[PgRow]) -> Result<BTreeSet<Oid>, Failure> {
+    let mut parents = BTreeSet::new();
+    for row in rows {
+        if get(row, 8)? {
+            parents.insert(oid(row, 2)?);
+        }
+    }
+    Ok(parents)
 }
 
 /// To `leaves` of these tables, in the same order.

@@ -1,5 +1,5 @@
-//! The leaves of the followed tables as last looked up. Which relations they consist of is asked twice in each reading;
-//! what each of them is called, and its estimate, takes longer to ask and hardly changes.
+//! The leaves of the followed tables as last looked up. Whether they are still the same is asked twice in each reading;
+//! which they are, and what each of them is called, takes longer to ask and hardly changes.
 
 use std::{
     collections::BTreeSet,
@@ -8,17 +8,18 @@ use std::{
 
 use crate::follow::{Oid, Trees};
 
-/// The relations of tables, each with the place of its table in their list.
-pub type Members = BTreeSet<(i32, Oid)>;
-
 /// Names and estimates are asked again after so long.
 const LASTS: Duration = Duration::from_secs(10);
 
 /// What was looked up.
 pub struct LeafList {
     tables: BTreeSet<String>,
-    members: Members,
-    trees: Trees,
+    /// The relations among them and what they consist of that may have children.
+    pub parents: BTreeSet<Oid>,
+    /// Of the tables and of the children of `parents`, when this was looked up.
+    pub fingerprint: String,
+    /// The tables and their leaves.
+    pub trees: Trees,
     at: Instant,
 }
 
@@ -26,32 +27,35 @@ pub struct LeafList {
 
 impl LeafList {
     /// Looked up now.
-    pub fn new(tables: BTreeSet<String>, members: Members, trees: Trees) -> Self {
-        Self { tables, members, trees, at: Instant::now() }
+    pub fn new(tables: BTreeSet<String>, parents: BTreeSet<Oid>, fingerprint: String, trees: Trees) -> Self {
+        Self { tables, parents, fingerprint, trees, at: Instant::now() }
     }
 
-    /// The leaves of `tables`, when these still consist of `members` and nothing of it is too old.
-    pub fn trees(&self, tables: &BTreeSet<String>, members: &Members) -> Option<&Trees> {
-        let holds = self.tables == *tables && self.members == *members && self.at.elapsed() < LASTS;
-        holds.then_some(&self.trees)
+    /// Whether it is of these tables.
+    pub fn is_of(&self, tables: &BTreeSet<String>) -> bool {
+        self.tables == *tables
+    }
+
+    /// Whether it is still right, by the same fingerprint taken now, and nothing of it is too old.
+    pub fn holds(&self, parents: &BTreeSet<Oid>, fingerprint: &str) -> bool {
+        self.parents == *parents && self.fingerprint == fingerprint && self.at.elapsed() < LASTS
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::follow::Tree;
 
     #[test]
-    fn it_holds_for_the_same_tables_of_the_same_relations_and_not_for_long() {
+    fn it_holds_as_long_as_the_fingerprint_is_the_same_and_not_for_long() {
         let tables = BTreeSet::from(["tags".to_owned()]);
-        let members = Members::from([(0, 7)]);
-        let trees = Trees::from([("tags".to_owned(), Tree::Missing)]);
-        let mut list = LeafList::new(tables.clone(), members.clone(), trees.clone());
-        assert_eq!(list.trees(&tables, &members), Some(&trees));
-        assert_eq!(list.trees(&tables, &[(0, 7), (0, 8)].into()), None, "a leaf came");
-        assert_eq!(list.trees(&["blobs".to_owned()].into(), &members), None, "of another table");
+        let parents = BTreeSet::from([7]);
+        let mut list = LeafList::new(tables.clone(), parents.clone(), "a".to_owned(), Trees::new());
+        assert!(list.is_of(&tables) && !list.is_of(&["blobs".to_owned()].into()));
+        assert!(list.holds(&parents, "a"));
+        assert!(!list.holds(&parents, "b"), "a leaf came");
+        assert!(!list.holds(&[8].into(), "a"), "it says nothing of these");
         list.at = list.at.checked_sub(LASTS).unwrap();
-        assert_eq!(list.trees(&tables, &members), None, "a name may have changed");
+        assert!(!list.holds(&parents, "a"), "a name may have changed");
     }
 }

@@ -32,20 +32,40 @@ SELECT /* rowcount */ (extract(epoch FROM statement_timestamp()) * 1000000)::int
   (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8, c.system_identifier, pg_is_in_recovery() \
 FROM pg_stat_database d, pg_stat_bgwriter w, pg_control_system() c WHERE d.datname = current_database()";
 
+/// CNT: the counters of leaves, all in one statement.
+pub const COUNTERS: &str = "\
+SELECT /* rowcount */ o, pg_stat_get_tuples_inserted(o), pg_stat_get_tuples_updated(o), \
+  pg_stat_get_tuples_deleted(o), pg_stat_get_live_tuples(o), pg_stat_get_mod_since_analyze(o), \
+  pg_stat_get_vacuum_count(o) + pg_stat_get_autovacuum_count(o), \
+  pg_stat_get_analyze_count(o) + pg_stat_get_autoanalyze_count(o) FROM unnest($1::oid[]) AS o";
+
+/// FN: their filenodes, in the same order. Never in the statement of the counters: it would show what was cached when
+/// that began, an old filenode beside a counter that was reset since. As one array: rows take twice as long to send.
+pub const FILENODES: &str = "\
+SELECT /* rowcount */ coalesce(array_agg(pg_relation_filenode(o)), '{}') FROM unnest($1::oid[]) AS o";
+
 /// LEAVES: the relations that these tables consist of. Looked up in the catalog by name, as FROM would find them, so
 /// that one that is missing or forbidden does not fail the others. A partition that is being detached is none any more.
 pub fn leaves<'a>(tables: impl IntoIterator<Item = &'a String>) -> String {
-    format!("{} {DETAILS}", tree(tables, "NOT inhdetachpending"))
+    format!("WITH /* rowcount */ RECURSIVE {} {DETAILS}", tree(tables, "NOT inhdetachpending"))
 }
 
-/// The same relations and nothing of what they are called: a fraction of the cost.
-pub fn members<'a>(tables: impl IntoIterator<Item = &'a String>) -> String {
-    format!("{} SELECT n, is_root, oid::int8 FROM tree", tree(tables, "NOT inhdetachpending"))
+/// What differs whenever these tables are other relations, or one of `parents` has other children: a fraction of the
+/// cost of finding out which.
+pub fn fingerprint<'a>(tables: impl IntoIterator<Item = &'a String>, parents: &BTreeSet<Oid>) -> String {
+    format!(
+        "WITH /* rowcount */ {} \
+         SELECT concat((SELECT sum(hashoidextended(oid, n)) FROM root), ' ', count(*), ' ', \
+           sum(hashoidextended(inhrelid, inhparent::int8))) \
+         FROM pg_inherits WHERE inhparent = ANY ({}) AND NOT inhdetachpending",
+        root(tables),
+        array(parents)
+    )
 }
 
 /// The relations that one table consists of, for their estimates alone: on servers before 14 too.
 pub fn estimate(table: &str) -> String {
-    format!("{} {DETAILS}", tree(&[table.to_owned()], "true"))
+    format!("WITH /* rowcount */ RECURSIVE {} {DETAILS}", tree(&[table.to_owned()], "true"))
 }
 
 /// Of the relations of a tree. By their oids as one list, so that the index is used and not all of pg_class read.
@@ -55,11 +75,23 @@ SELECT tree.n, tree.is_root, c.oid::int8, c.relkind::text, \
   format('%s.%I', c.relnamespace::regnamespace, c.relname), \
   CASE WHEN c.reltuples = 0 AND c.relpages = 0 AND current_setting('server_version_num')::int4 < 140000 \
     THEN -1 ELSE c.reltuples::int8 END, \
-  c.relpersistence = 't' AND NOT tree.is_root \
+  c.relpersistence = 't' AND NOT tree.is_root, c.relkind = 'p' OR NOT c.relispartition \
 FROM (SELECT * FROM pg_class WHERE oid = ANY (ARRAY(SELECT oid FROM tree)) OFFSET 0) c JOIN tree ON tree.oid = c.oid";
 
 /// `tree`: the relations that these tables consist of.
 fn tree<'a>(tables: impl IntoIterator<Item = &'a String>, inherits: &str) -> String {
+    format!(
+        "{}, tree(n, oid, is_root) AS ( \
+           SELECT n, oid, true FROM root \
+           UNION \
+           SELECT tree.n, i.inhrelid, false FROM tree, \
+           LATERAL (SELECT inhrelid FROM pg_inherits WHERE inhparent = tree.oid AND {inherits} OFFSET 0) i)",
+        root(tables)
+    )
+}
+
+/// `root`: the relations that have these names.
+fn root<'a>(tables: impl IntoIterator<Item = &'a String>) -> String {
     let mut names = String::new();
     for (index, table) in tables.into_iter().enumerate() {
         let (schema, name) = match table.split_once('.') {
@@ -70,32 +102,12 @@ fn tree<'a>(tables: impl IntoIterator<Item = &'a String>, inherits: &str) -> Str
         let _ = write!(names, "{comma}({index}, {schema}::name, {}::name)", literal(name));
     }
     format!(
-        "WITH /* rowcount */ RECURSIVE named(n, schema, name) AS (VALUES {names}), \
-         tree(n, oid, is_root) AS ( \
-           SELECT named.n, c.oid, true FROM named JOIN pg_class c ON c.relname = named.name \
+        "named(n, schema, name) AS (VALUES {names}), \
+         root(n, oid) AS ( \
+           SELECT named.n, c.oid FROM named JOIN pg_class c ON c.relname = named.name \
            WHERE CASE WHEN named.schema IS NULL THEN pg_table_is_visible(c.oid) \
-             ELSE c.relnamespace = to_regnamespace(quote_ident(named.schema)) END \
-           UNION \
-           SELECT tree.n, i.inhrelid, false FROM tree, \
-           LATERAL (SELECT inhrelid FROM pg_inherits WHERE inhparent = tree.oid AND {inherits} OFFSET 0) i)"
+             ELSE c.relnamespace = to_regnamespace(quote_ident(named.schema)) END)"
     )
-}
-
-/// CNT: the counters of these leaves, all in one statement.
-pub fn counters(oids: &BTreeSet<Oid>) -> String {
-    format!(
-        "SELECT /* rowcount */ o::int8, pg_stat_get_tuples_inserted(o), pg_stat_get_tuples_updated(o), \
-         pg_stat_get_tuples_deleted(o), pg_stat_get_live_tuples(o), pg_stat_get_mod_since_analyze(o), \
-         pg_stat_get_vacuum_count(o) + pg_stat_get_autovacuum_count(o), \
-         pg_stat_get_analyze_count(o) + pg_stat_get_autoanalyze_count(o) FROM unnest({}) AS o",
-        array(oids)
-    )
-}
-
-/// FN: their filenodes. Never in the statement of the counters: it would show what was cached when that began, an old
-/// filenode beside a counter that was reset since.
-pub fn filenodes(oids: &BTreeSet<Oid>) -> String {
-    format!("SELECT /* rowcount */ o::int8, pg_relation_filenode(o)::int8 FROM unnest({}) AS o", array(oids))
 }
 
 /// Counts one leaf. Beside it stand which relation the name means, and when it was counted.
@@ -140,13 +152,12 @@ mod tests {
     fn every_statement_is_marked_as_ours_behind_its_first_word() {
         let oids = [1, 2].into();
         let tables = ["tags".to_owned(), "public.blobs".to_owned()];
-        let (leaves, members) = (leaves(&tables), members(&tables));
-        let (counters, filenodes, count) = (counters(&oids), filenodes(&oids), count("public.tags"));
-        for text in [SUPPORT, ACTIVITY, SENTINELS, &leaves, &members, &counters, &filenodes, &count] {
+        let (leaves, fingerprint, count) = (leaves(&tables), fingerprint(&tables, &oids), count("public.tags"));
+        for text in [SUPPORT, ACTIVITY, COUNTERS, SENTINELS, FILENODES, &leaves, &fingerprint, &count] {
             assert_eq!(text.split_once(' ').map(|(_, rest)| rest.starts_with(MARK)), Some(true), "{text}");
             assert_eq!(Purpose::of(text), Purpose::Ours, "{text}");
         }
-        assert!(counters.ends_with("unnest('{1,2}'::oid[]) AS o"));
+        assert!(fingerprint.ends_with("inhparent = ANY ('{1,2}'::oid[]) AND NOT inhdetachpending"));
     }
 
     #[test]

@@ -192,7 +192,8 @@ fn a_table_of_which_a_leaf_was_left_out_is_not_told() {
 fn leaves_that_do_not_move_rest() {
     let mut follower = followed();
     follower.take(&reading(80, &[(1, 5), (2, 6)]));
-    assert_eq!(follower.resting(), [1].into());
+    assert_eq!(follower.resting(&["other"].into()), [1].into());
+    assert_eq!(follower.resting(&[TABLE].into()), [].into(), "whoever waits for it wants all of it");
 }
 
 #[test]

@@ -100,7 +100,8 @@ async fn record(
             events.push(Event::Ended(oid, counted));
         }
         // A reading that fails, or that leaves came or went under, is as though there had been none.
-        if let Ok(Some(reading)) = counting.read_statistics(&tables, &follower.resting(), LIMIT, &never).await {
+        if let Ok(Some(reading)) = counting.read_statistics(&tables, &follower.resting(&[].into()), LIMIT, &never).await
+        {
             follower.take(&reading);
             events.push(Event::Read(Box::new(reading)));
             readings += 1;

@@ -8,7 +8,7 @@ use rowcount::{
     failure::FailureReason,
     follow::{Counters, Follower, LeafName, Oid, Reading, Refusal, Rows, Tree},
 };
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::types};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -361,16 +361,56 @@ async fn a_standby_is_refused() {
 #[tokio::test]
 async fn the_statements_of_a_reading_lock_no_table_and_keep_their_text() {
     let mut setting = Setting::new(SCHEMA).await;
-    let oids = [only(&setting.read(&["plain"]).await, "plain")].into();
-    let leaves = statement::leaves(["tags".to_owned(), "plain".to_owned()].iter());
-    let (counters, filenodes) = (statement::counters(&oids), statement::filenodes(&oids));
-    for text in [statement::ACTIVITY, &counters, statement::SENTINELS, &filenodes, &leaves] {
+    let oids = [types::Oid(only(&setting.read(&["plain"]).await, "plain"))];
+    let tables = ["tags".to_owned(), "plain".to_owned()];
+    let leaves = statement::leaves(tables.iter());
+    let fingerprint = statement::fingerprint(tables.iter(), &[oids[0].0].into());
+    let (counters, filenodes) = (statement::COUNTERS, statement::FILENODES);
+    for text in [&fingerprint, &leaves, statement::ACTIVITY, counters, statement::SENTINELS, filenodes] {
         let mut transaction = setting.admin.begin().await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *transaction).await.unwrap();
+        let query = sqlx::query(AssertSqlSafe(text)).persistent(false);
+        let query = if text.contains("$1") { query.bind(&oids[..]) } else { query };
+        query.fetch_all(&mut *transaction).await.unwrap();
         let sql = "SELECT count(*) FROM pg_locks JOIN pg_class c ON c.oid = relation \
                    WHERE pid = pg_backend_pid() AND c.relnamespace = 'public'::regnamespace";
         let locks: i64 = sqlx::query_scalar(sql).fetch_one(&mut *transaction).await.unwrap();
         assert_eq!(locks, 0, "{text}");
         transaction.rollback().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_next_reading_knows_of_leaves_that_came_and_went() {
+    let mut setting = Setting::new(&format!(
+        "{SCHEMA}
+        CREATE TABLE tags_3 PARTITION OF tags FOR VALUES FROM (200) TO (300) PARTITION BY RANGE (n);
+        CREATE TABLE tags_4 (n int);
+        CREATE TABLE plain_1 () INHERITS (plain);"
+    ))
+    .await;
+    let tables = ["tags", "plain"];
+    let before = setting.read(&tables).await;
+    assert_eq!(leaves(&before.trees["tags"]), ["public.tags_1", "public.tags_2"]);
+    assert_eq!(leaves(&before.trees["plain"]), ["public.plain", "public.plain_1"]);
+    for (change, table, expected) in [
+        ("CREATE TABLE tags_3_1 PARTITION OF tags_3 FOR VALUES FROM (200) TO (250)", "tags", "tags_1 tags_2 tags_3_1"),
+        (
+            "ALTER TABLE tags ATTACH PARTITION tags_4 FOR VALUES FROM (300) TO (400)",
+            "tags",
+            "tags_1 tags_2 tags_3_1 tags_4",
+        ),
+        ("ALTER TABLE tags DETACH PARTITION tags_2", "tags", "tags_1 tags_3_1 tags_4"),
+        ("ALTER TABLE tags DETACH PARTITION tags_1 CONCURRENTLY", "tags", "tags_3_1 tags_4"),
+        ("DROP TABLE tags_4", "tags", "tags_3_1"),
+        ("CREATE TABLE plain_1_1 () INHERITS (plain_1)", "plain", "plain plain_1 plain_1_1"),
+        ("CREATE TABLE plain_2 () INHERITS (plain)", "plain", "plain plain_1 plain_1_1 plain_2"),
+        ("ALTER TABLE plain_1 NO INHERIT plain", "plain", "plain plain_2"),
+        ("ALTER TABLE tags RENAME TO tags_5; ALTER TABLE plain_1 RENAME TO tags", "tags", "plain_1_1 tags"),
+    ] {
+        setting.run(change).await;
+        let reading = setting.read(&tables).await;
+        let mut names = leaves(&reading.trees[table]);
+        names.sort_unstable();
+        assert_eq!(names.join(" ").replace("public.", ""), expected, "{change}");
     }
 }

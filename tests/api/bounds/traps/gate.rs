@@ -1,7 +1,10 @@
-//! A proxy that can hold back the next message with a certain word in it: what is done meanwhile happens between two
+//! A proxy that can hold back the next statement with a certain word in it: what is done meanwhile happens between two
 //! statements of whoever talks through it.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
@@ -19,7 +22,7 @@ pub struct Gate {
     accepting: JoinHandle<()>,
 }
 
-/// What a message is held back by.
+/// What a statement is held back by.
 struct Bar {
     word: &'static str,
     reached: oneshot::Sender<()>,
@@ -57,7 +60,7 @@ impl Gate {
         self.port
     }
 
-    /// The next message with this word in it does not pass until it is opened.
+    /// The next statement with this word in it does not pass until it is opened.
     pub fn close_for(&self, word: &'static str) -> Closed {
         let ((reached, told), (open, opened)) = (oneshot::channel(), oneshot::channel());
         *self.closed.lock().unwrap() = Some(Bar { word, reached, opened });
@@ -74,9 +77,9 @@ impl Drop for Gate {
 // === impl Closed ===
 
 impl Closed {
-    /// Does something once the message is there, and lets it pass.
+    /// Does something once the statement is there, and lets it pass.
     pub async fn meanwhile(self, work: impl Future<Output = ()>) {
-        self.reached.await.expect("somebody sends such a message");
+        self.reached.await.expect("somebody sends such a statement");
         work.await;
         self.open.send(()).expect("it waits");
     }
@@ -84,10 +87,11 @@ impl Closed {
 
 async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, closed: Arc<Mutex<Option<Bar>>>) {
     let mut bytes = vec![0; 65_536];
+    let mut prepared = Prepared::default();
     while let Ok(length @ 1..) = from.read(&mut bytes).await {
         let message = &bytes[..length];
-        let has = |word: &str| message.windows(word.len()).any(|part| part == word.as_bytes());
-        let bar = closed.lock().unwrap().take_if(|bar| has(bar.word));
+        let statements = prepared.statements(message);
+        let bar = closed.lock().unwrap().take_if(|bar| statements.iter().any(|text| text.contains(bar.word)));
         if let Some(Bar { reached, opened, .. }) = bar {
             let _ = reached.send(());
             let _ = opened.await;
@@ -95,5 +99,37 @@ async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, closed: Arc<Mu
         if to.write_all(message).await.is_err() {
             return;
         }
+    }
+}
+
+/// The texts of prepared statements by their names.
+#[derive(Default)]
+struct Prepared(HashMap<String, String>);
+
+// === impl Prepared ===
+
+impl Prepared {
+    /// The texts of the statements that these messages prepare or run.
+    fn statements(&mut self, mut messages: &[u8]) -> Vec<String> {
+        let mut statements = Vec::new();
+        while let [kind, a, b, c, d, rest @ ..] = messages {
+            let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+            // The first message of a connection has no kind.
+            let Some((body, next)) = length.checked_sub(4).and_then(|length| rest.split_at_checked(length)) else {
+                break;
+            };
+            let mut words = body.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+            match (kind, words.next(), words.next()) {
+                (b'P', Some(name), Some(text)) => {
+                    self.0.insert(name, text.clone());
+                    statements.push(text);
+                }
+                (b'B', Some(_portal), Some(name)) => statements.extend(self.0.get(&name).cloned()),
+                (b'Q', Some(text), _) => statements.push(text),
+                _ => {}
+            }
+            messages = next;
+        }
+        statements
     }
 }

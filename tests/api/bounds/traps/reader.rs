@@ -9,7 +9,10 @@ use rowcount::{
     counting::statistics::{answer, statement},
     follow::{LocalTimes, Oid, Reading, Tree},
 };
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, Row,
+    postgres::{PgRow, types},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -38,22 +41,22 @@ impl Reader {
 
     pub async fn read(&mut self, table: &str) -> Reading {
         let tables: BTreeSet<String> = [table.to_owned()].into();
-        let trees = answer::trees(&tables, &self.fetch(&statement::leaves(&tables)).await).unwrap();
-        let oids: BTreeSet<Oid> = trees.values().flat_map(Tree::leaves).map(|(oid, _)| oid).collect();
+        let trees = answer::trees(&tables, &self.fetch(&statement::leaves(&tables), &[]).await).unwrap();
+        let oids: Vec<types::Oid> = trees.values().flat_map(Tree::leaves).map(|(oid, _)| types::Oid(oid)).collect();
         let mut counted = None;
         if self.order == Order::CountersFirst {
             counted = Some(self.counters(&oids).await);
         }
-        let activity = answer::activity(&self.fetch(statement::ACTIVITY).await).unwrap();
+        let activity = answer::activity(&self.fetch(statement::ACTIVITY, &[]).await).unwrap();
         let rows = match counted {
             Some(rows) => rows,
             None => self.counters(&oids).await,
         };
         let counters = answer::counters(&rows).unwrap();
-        let (sentinels, end) = answer::sentinels(&self.fetch(statement::SENTINELS).await).unwrap();
+        let (sentinels, end) = answer::sentinels(&self.fetch(statement::SENTINELS, &[]).await).unwrap();
         let filenodes = match self.order {
             Order::FilenodesWithin => within(&rows),
-            _ => answer::filenodes(&self.fetch(&statement::filenodes(&oids)).await).unwrap(),
+            _ => answer::filenodes(&oids, &self.fetch(statement::FILENODES, &oids).await).unwrap(),
         };
         let now = SystemTime::now();
         let local_end = LocalTimes { asked: now, answered: now };
@@ -61,25 +64,25 @@ impl Reader {
     }
 
     /// The counters; behind them the filenodes, which nobody need look at.
-    async fn counters(&mut self, oids: &BTreeSet<Oid>) -> Vec<PgRow> {
-        let lock =
-            self.lock.map_or(String::new(), |lock| format!(" + length(pg_advisory_xact_lock_shared({lock})::text)"));
-        let sql = statement::counters(oids).replacen("o::int8", &format!("o::int8{lock}"), 1).replacen(
-            " FROM unnest",
-            ", pg_relation_filenode(o)::int8 FROM unnest",
-            1,
-        );
-        self.fetch(&sql).await
+    async fn counters(&mut self, oids: &[types::Oid]) -> Vec<PgRow> {
+        let first = |lock| format!("CASE WHEN length(pg_advisory_xact_lock_shared({lock})::text) >= 0 THEN o END,");
+        let first = self.lock.map_or("o,".to_owned(), first);
+        let sql = statement::COUNTERS.replacen("o,", &first, 1);
+        let sql = sql.replacen(" FROM unnest", ", pg_relation_filenode(o) FROM unnest", 1);
+        self.fetch(&sql, oids).await
     }
 
-    async fn fetch(&mut self, sql: &str) -> Vec<PgRow> {
-        let fetched = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&mut self.connection).await;
-        fetched.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    /// With these relations, where there are any in it.
+    async fn fetch(&mut self, sql: &str, oids: &[types::Oid]) -> Vec<PgRow> {
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        let query = if sql.contains("$1") { query.bind(oids) } else { query };
+        query.fetch_all(&mut self.connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 }
 
 /// The filenodes behind the oid and the seven counters.
 fn within(rows: &[PgRow]) -> BTreeMap<Oid, Option<u32>> {
-    let number = |value: i64| u32::try_from(value).unwrap();
-    rows.iter().map(|row| (number(row.get(0)), row.get::<Option<i64>, _>(8).map(number))).collect()
+    rows.iter()
+        .map(|row| (row.get::<types::Oid, _>(0).0, row.get::<Option<types::Oid>, _>(8).map(|node| node.0)))
+        .collect()
 }
