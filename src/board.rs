@@ -1,4 +1,4 @@
-//! The board: what the instances of a fleet share. The holder writes, guarded by its grant; every instance reads its
+//! The board: what the instances of a fleet share. The holder writes, guarded by its proof; every instance reads its
 //! own copy (`view::View`), which events keep current, so no reader ever waits for the store.
 //!
 //! What must stay true: a write is accepted only from the confirmed holder and only with a greater (epoch, revision);
@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::{
-    claim::Grant,
+    claim::Proof,
     collection::{Collection, CollectionId},
     follow,
     query::QueryName,
@@ -187,15 +187,15 @@ pub trait Board: Send + Sync {
     /// What the last holder followed; `load` is without it, since only the next holder needs it.
     async fn followed(&self) -> Result<Option<follow::State>, Error>;
 
-    /// Writes, when `grant` is that of the confirmed holder.
-    async fn publish(&self, grant: &Grant, publication: Publication) -> Result<Written, Error>;
+    /// Writes, when `proof` is that of the confirmed holder.
+    async fn publish(&self, proof: &Proof, publication: Publication) -> Result<Written, Error>;
 
     /// Asks for a collection. Idempotent by `request_id` for at least 10 minutes.
     async fn trigger(&self, request: TriggerRequest) -> Result<Triggered, Error>;
 
     /// Takes the pending collection off and writes `running`, which has its id, in one step: whoever triggered before
     /// gets counts read after the call, whoever comes later makes the next one.
-    async fn begin(&self, grant: &Grant, pending: &Pending, running: Collection) -> Result<Begun, Error>;
+    async fn begin(&self, proof: &Proof, pending: &Pending, running: Collection) -> Result<Begun, Error>;
 
     /// Asks the holder of `epoch` to give the lease up and not to compete for `hold_off`.
     async fn resign(&self, epoch: i64, hold_off: Duration) -> Result<(), Error>;

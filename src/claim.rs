@@ -8,7 +8,7 @@ use crate::clock::BootTime;
 /// How long after the end that an observation told its follower may still be under way: a bid at that end, answered.
 const FOLLOW_UP: Duration = Duration::from_secs(1);
 
-/// Proof that goes with every write to the board: who, under which epoch.
+/// What makes a holder: who, under which epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
     /// Random, one a campaign, never used again.
@@ -17,11 +17,24 @@ pub struct Grant {
     pub epoch: i64,
 }
 
+/// What goes with every write to the board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The writer's.
+    pub token: String,
+    /// The writer's.
+    pub epoch: i64,
+    /// The last time that the store had lost its past, as far as the writer has heard.
+    pub mark_us: i64,
+}
+
 /// The lease as its holder knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
     /// Token and epoch.
     pub grant: Grant,
+    /// The store's last mark, as the last reply told it.
+    pub mark_us: i64,
     /// When it was won, by the wall clock.
     pub acquire_time: SystemTime,
     /// From here on no query starts and running ones are ended.
@@ -88,6 +101,12 @@ impl Claim {
     /// Whether the claim may still have an effect.
     pub fn is_current(&self, now: BootTime) -> bool {
         now < self.deadline
+    }
+
+    /// What goes with a write to the board now.
+    pub fn proof(&self) -> Proof {
+        let Grant { token, epoch } = self.grant.clone();
+        Proof { token, epoch, mark_us: self.mark_us }
     }
 
     /// Time in which new work may still be done; `None` from the soft deadline on.

@@ -134,6 +134,7 @@ mod tests {
         let deadline = SystemClock.now() + Duration::from_secs(3600);
         Role::Holder(Claim {
             grant: Grant { token: format!("token-{epoch}"), epoch },
+            mark_us: 1,
             acquire_time: SystemTime::now(),
             soft_deadline: deadline,
             deadline,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::claim::LeaseState;
+use crate::claim::{LeaseState, Proof};
 
 /// Every lease record says which version of the record it is.
 const VERSION: i64 = 1;
@@ -32,6 +32,8 @@ pub struct Record {
     pub q_us: i64,
     /// The generation of the store that last wrote a mark.
     pub generation: String,
+    /// When that was; no two marks have the same. Whoever has not heard of the last one writes nothing to the board.
+    pub mark_us: i64,
     /// The generation of the store that last heard the holder: a mismatch keeps its writes off the board.
     pub holder_generation: String,
     /// Length of the holder's lease.
@@ -115,6 +117,8 @@ pub enum Reply {
         until_us: i64,
         /// Since then.
         since_us: i64,
+        /// The store's last mark.
+        mark_us: i64,
     },
     /// Another one holds it, for this long unless renewed.
     Held {
@@ -137,11 +141,15 @@ pub enum Reply {
         until_us: i64,
         /// It had run out, and nobody took it.
         lapsed: bool,
+        /// The store's last mark.
+        mark_us: i64,
     },
     /// The store had lost the claim and took it back in.
     Reclaimed {
         /// Until then.
         until_us: i64,
+        /// The store's last mark.
+        mark_us: i64,
     },
     /// The store is in doubt about its past and cannot tell: no verdict on the claim.
     TooLate,
@@ -219,22 +227,25 @@ impl Record {
         self.q_us = self.q_us.min(now_us + longest_us);
     }
 
-    /// Notes that the past was unknown. Both together, always: a generation without its quarantine lets a second
-    /// holder in beside a living one.
-    fn mark(&mut self, generation: &str, q_us: i64) {
+    /// Notes that the past was unknown. All of it together, always: a generation without its quarantine lets a second
+    /// holder in beside a living one, and one without its moment lets writes of before come after.
+    fn mark(&mut self, generation: &str, now_us: i64, q_us: i64) {
         self.v = VERSION;
         self.q_us = self.q_us.max(q_us);
+        self.mark_us = now_us.max(self.mark_us + 1);
         generation.clone_into(&mut self.generation);
     }
 }
 
-/// Whether the record shows `token` as the holder of `epoch`, confirmed since the store last lost anything: the guard
-/// of every write to the board.
-pub fn is_confirmed_holder(state: Option<&Record>, now_us: i64, generation: &str, token: &str, epoch: i64) -> bool {
+/// Whether the record shows the writer as the holder, confirmed since the store last lost anything, and knowing of that:
+/// the guard of every write to the board. What was sent before a loss is refused after it, since the board may have
+/// forgotten what came later.
+pub fn is_confirmed_holder(state: Option<&Record>, now_us: i64, generation: &str, proof: &Proof) -> bool {
     state.is_some_and(|record| {
         record.generation == generation
             && record.holder_generation == generation
-            && record.is_of(token, epoch)
+            && record.is_of(&proof.token, proof.epoch)
+            && record.mark_us == proof.mark_us
             && record.until_us > now_us
     })
 }
@@ -298,12 +309,13 @@ fn acquire(
     let longest_us = record.longest_us(rules);
     record.clamp(now_us, longest_us);
     if record.generation != generation {
-        record.mark(generation, if first_start { 0 } else { now_us + longest_us });
+        record.mark(generation, now_us, if first_start { 0 } else { now_us + longest_us });
     }
+    let mark_us = record.mark_us;
     if record.is_live(now_us) {
         let reply = if record.token == bid.token && record.q_us <= now_us {
             record.until_us = record.until_us.max(now_us + bid.ttl_us);
-            Reply::Granted { epoch: record.epoch, until_us: record.until_us, since_us: record.since_us }
+            Reply::Granted { epoch: record.epoch, until_us: record.until_us, since_us: record.since_us, mark_us }
         } else {
             Reply::Held { remaining_us: record.until_us.max(record.q_us) - now_us }
         };
@@ -332,7 +344,7 @@ fn acquire(
         renewals: 0,
         ..record
     };
-    (Some(record), Reply::Granted { epoch, until_us, since_us: now_us })
+    (Some(record), Reply::Granted { epoch, until_us, since_us: now_us, mark_us })
 }
 
 fn renew(state: Option<Record>, now_us: i64, generation: &str, rules: Rules, sign: &Renew) -> (Option<Record>, Reply) {
@@ -355,17 +367,17 @@ fn renew(state: Option<Record>, now_us: i64, generation: &str, rules: Rules, sig
         record.renewals += 1;
         generation.clone_into(&mut record.holder_generation);
         if unknown {
-            record.mark(generation, now_us + longest_us);
+            record.mark(generation, now_us, now_us + longest_us);
         }
-        let until_us = record.until_us;
-        return (Some(record), Reply::Renewed { until_us, lapsed });
+        let Record { until_us, mark_us, .. } = record;
+        return (Some(record), Reply::Renewed { until_us, lapsed, mark_us });
     }
     let newer = sign.epoch >= record.epoch && sign.epoch > record.released_epoch;
     if doubt && !late && newer && (!record.is_live(now_us) || record.epoch < sign.epoch) {
         if unknown {
-            record.mark(generation, now_us + longest_us);
+            record.mark(generation, now_us, now_us + longest_us);
         }
-        let until_us = now_us + sign.ttl_us;
+        let (until_us, mark_us) = (now_us + sign.ttl_us, record.mark_us);
         let record = Record {
             token: sign.token.clone(),
             holder: sign.holder.clone(),
@@ -378,7 +390,7 @@ fn renew(state: Option<Record>, now_us: i64, generation: &str, rules: Rules, sig
             renewals: record.renewals + 1,
             ..record
         };
-        return (Some(record), Reply::Reclaimed { until_us });
+        return (Some(record), Reply::Reclaimed { until_us, mark_us });
     }
     let reply = if doubt && late { Reply::TooLate } else { Reply::Lost { epoch: record.epoch } };
     (untouched(record), reply)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    claim::Grant,
+    claim::Proof,
     clock::{BootTime, Clock},
     lease_protocol::{self, Answer, Command, Record, Rules},
 };
@@ -49,10 +49,10 @@ impl MemoryStore {
         Answer { reply, standing, revision: 0 }
     }
 
-    /// Whether a write to the board under this grant is accepted now.
-    pub fn is_confirmed_holder(&self, grant: &Grant) -> bool {
+    /// Whether a write to the board with this proof is accepted now.
+    pub fn is_confirmed_holder(&self, proof: &Proof) -> bool {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        lease_protocol::is_confirmed_holder(record.as_ref(), self.now_us(), GENERATION, &grant.token, grant.epoch)
+        lease_protocol::is_confirmed_holder(record.as_ref(), self.now_us(), GENERATION, proof)
     }
 
     fn now_us(&self) -> i64 {
@@ -80,15 +80,20 @@ mod tests {
     #[test]
     fn only_the_holder_passes_the_guard() {
         let store = MemoryStore::new(Arc::new(SystemClock));
-        let Reply::Granted { epoch, .. } = store.run(RULES, &bid("alice", 0)).reply else { panic!("not granted") };
+        let Reply::Granted { epoch, mark_us, .. } = store.run(RULES, &bid("alice", 0)).reply else {
+            panic!("not granted")
+        };
         let answer = store.run(RULES, &bid("bob", 0));
         assert!(matches!(answer.reply, Reply::Held { .. }), "{answer:?}");
         assert_eq!((answer.standing.state, answer.standing.holder.as_str()), (LeaseState::Held, "alice"));
-        assert!(store.is_confirmed_holder(&Grant { token: "alice".to_owned(), epoch }));
-        assert!(!store.is_confirmed_holder(&Grant { token: "alice".to_owned(), epoch: epoch + 1 }));
-        assert!(!store.is_confirmed_holder(&Grant { token: "bob".to_owned(), epoch }));
+        let is_holder =
+            |token: &str, epoch, mark_us| store.is_confirmed_holder(&Proof { token: token.to_owned(), epoch, mark_us });
+        assert!(is_holder("alice", epoch, mark_us));
+        assert!(!is_holder("alice", epoch + 1, mark_us));
+        assert!(!is_holder("alice", epoch, mark_us - 1), "from before what the store has forgotten");
+        assert!(!is_holder("bob", epoch, mark_us));
         store.run(RULES, &Command::Release { token: "alice".to_owned(), epoch });
-        assert!(!store.is_confirmed_holder(&Grant { token: "alice".to_owned(), epoch }));
-        assert!(!store.is_confirmed_holder(&Grant { token: String::new(), epoch }));
+        assert!(!is_holder("alice", epoch, mark_us));
+        assert!(!is_holder("", epoch, mark_us));
     }
 }

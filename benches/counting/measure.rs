@@ -23,14 +23,15 @@ const WARM_UP: Duration = Duration::from_secs(5);
 /// What every statement of rowcount is marked by.
 const OURS: &str = "%/* rowcount */%";
 
-/// What the statements of a reading have, each of them one of these; the first comes seldom, the second twice.
-const READING: [&str; 6] = [
-    "RECURSIVE named",
-    "hashoidextended",
-    "pg_stat_activity",
-    "pg_stat_get_tuples_inserted",
-    "pg_relation_filenode",
-    "pg_control_system()",
+/// What the statements of a reading are for, and what the text of each of them has; the first comes seldom, the second
+/// twice.
+const READING: [(&str, &str); 6] = [
+    ("list of leaves", "RECURSIVE named"),
+    ("fingerprints", "hashoidextended"),
+    ("sessions", "pg_stat_activity"),
+    ("counters", "pg_stat_get_tuples_inserted"),
+    ("filenodes", "pg_relation_filenode"),
+    ("resets", "pg_control_system()"),
 ];
 
 /// Until the sessions of a load that has ended have gone.
@@ -48,6 +49,8 @@ pub struct Round {
     looks: i64,
     /// Time in those of the followed tables.
     readings: Duration,
+    /// The same by the statements of a reading.
+    parts: Vec<Duration>,
 }
 
 // === impl Round ===
@@ -86,7 +89,7 @@ pub async fn round(database: &mut Database, collector: &mut Collector, strategy:
     let cpu = database.cpu() - cpu;
     let buffers = database.buffers().await - buffers;
     let cost = database.cost(if strategy == Strategy::CountAll { "SELECT /* all */%" } else { OURS }).await;
-    let (mut readings, mut looks) = (Duration::ZERO, 0);
+    let (mut readings, mut looks, mut parts) = (Duration::ZERO, 0, Vec::new());
     match strategy {
         Strategy::Nothing => {}
         // Of the same tables as a reading is of.
@@ -98,15 +101,16 @@ pub async fn round(database: &mut Database, collector: &mut Collector, strategy:
             }
         }
         Strategy::Rowcount => {
-            for part in READING {
+            for (_, part) in READING {
                 let part = database.cost(&format!("%/* rowcount */%{part}%")).await;
                 readings += part.total;
+                parts.push(part.total);
                 // The last one is in a reading once.
                 looks = part.calls;
             }
         }
     }
-    Round { cpu, buffers, p50: latencies.median(), p99: latencies.quantile(0.99), readings, cost, looks }
+    Round { cpu, buffers, p50: latencies.median(), p99: latencies.quantile(0.99), readings, parts, cost, looks }
 }
 
 /// As the registry would: one connection, one table after the other.
@@ -162,6 +166,11 @@ pub fn compare(taken: &BTreeMap<Strategy, Vec<Round>>, seconds: u64, report: &mu
         format!("{one} / {other} = {:.0}", all / reading),
         "≥ 1,000",
     );
+    let parts = READING.iter().enumerate().map(|(index, (name, _))| {
+        let part = median(Strategy::Rowcount, &|round| us(round.parts[index]) / round.looks.max(1) as f64);
+        format!("{name} {}", span(Duration::from_secs_f64(part)))
+    });
+    report.row("one reading by its statements", parts.collect::<Vec<_>>().join(", "), "");
     let per_second = |strategy: Strategy| median(strategy, &|round| us(round.cost.total)) / seconds as f64;
     let (naive, ours) = (per_second(Strategy::CountAll), per_second(Strategy::Rowcount));
     let followed_naive = median(Strategy::CountAll, &|round| us(round.readings)) / seconds as f64;

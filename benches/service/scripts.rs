@@ -7,7 +7,7 @@ use std::{
 
 use rowcount::{
     board::{Board, Publication, redis::RedisBoard},
-    claim::Grant,
+    claim::Proof,
     collection::CollectionId,
     config::{Acquire as Mode, FirstStart, LeaseConfig, RedisAddr, RedisConfig, RedisServers},
     demo::redis::RedisServer,
@@ -50,7 +50,7 @@ pub async fn measure(mut report: Report) -> Report {
         Command::Acquire(Acquire { token, holder, address, ttl_us, floor: 0 })
     };
     let answer = backend.ask(&bid("alice"), PATIENCE).await.expect("Redis answers");
-    let Reply::Granted { epoch, since_us, .. } = answer.reply else { panic!("{answer:?}") };
+    let Reply::Granted { epoch, since_us, mark_us, .. } = answer.reply else { panic!("{answer:?}") };
     let renewal = Command::Renew(Renew {
         token: "alice".to_owned(),
         epoch,
@@ -70,11 +70,11 @@ pub async fn measure(mut report: Report) -> Report {
     }
 
     let board: Arc<dyn Board> = RedisBoard::new(&route);
-    let grant = Grant { token: "alice".to_owned(), epoch };
+    let proof = Proof { token: "alice".to_owned(), epoch, mark_us };
     reset(&redis).await;
     for revision in 1..=i64::try_from(rounds(CALLS)).expect("few") {
-        let publication = Publication { snapshot: Some(snapshot(&grant, epoch + revision)), ..Default::default() };
-        board.publish(&grant, publication).await.expect("Redis answers");
+        let publication = Publication { snapshot: Some(snapshot(&proof, epoch + revision)), ..Default::default() };
+        board.publish(&proof, publication).await.expect("Redis answers");
     }
     row(&mut report, &redis, "publication of 19 counts", "").await;
     report
@@ -86,7 +86,7 @@ async fn row(report: &mut Report, redis: &RedisServer, what: &str, goal: &'stati
     report.row(format!("time of a script in Redis: {what}"), measured, goal);
 }
 
-fn snapshot(grant: &Grant, revision: i64) -> Snapshot {
+fn snapshot(proof: &Proof, revision: i64) -> Snapshot {
     let now = SystemTime::now();
     let count = |index: usize| {
         let name: QueryName = format!("some_table_of_the_registry_{index}").parse().expect("a name");
@@ -98,14 +98,14 @@ fn snapshot(grant: &Grant, revision: i64) -> Snapshot {
             attempt_time: Some(now),
             query_duration: Some(Duration::from_millis(20)),
             collection_id: Some(CollectionId::generate()),
-            epoch: grant.epoch,
+            epoch: proof.epoch,
             ..Count::never_run(Method::Exact, Duration::from_secs(10), Duration::from_secs(30))
         };
         (name, count)
     };
     Snapshot {
-        epoch: grant.epoch,
-        token: grant.token.clone(),
+        epoch: proof.epoch,
+        token: proof.token.clone(),
         revision,
         publish_time: now,
         last_collection: None,

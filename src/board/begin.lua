@@ -1,6 +1,6 @@
-local token, epoch, id, version, record = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local token, epoch, mark_us, id, version, record = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
-if not is_confirmed_holder(token, epoch) then return { 'NOT_HOLDER' } end
+if not is_confirmed_holder(token, epoch, mark_us) then return { 'NOT_HOLDER' } end
 local found = pending()
 if found and found[1] == id and found[3] == version then
   redis.call('HDEL', TRIGGERS, unpack(PENDING))

@@ -15,7 +15,7 @@ use super::{
     Triggered, Written,
 };
 use crate::{
-    claim::Grant,
+    claim::Proof,
     collection::{Collection, CollectionId},
     follow,
     memory_store::MemoryStore,
@@ -79,14 +79,14 @@ impl Board for MemoryBoard {
         Ok(self.lock().followed.clone())
     }
 
-    async fn publish(&self, grant: &Grant, publication: Publication) -> Result<Written, Error> {
+    async fn publish(&self, proof: &Proof, publication: Publication) -> Result<Written, Error> {
         let mut inner = self.lock();
-        if !self.store.is_confirmed_holder(grant) {
+        if !self.store.is_confirmed_holder(proof) {
             return Ok(Written::NotHolder);
         }
         let Publication { snapshot, followed, collections, forget } = publication;
         if let Some(snapshot) = snapshot {
-            debug_assert_eq!(snapshot.epoch, grant.epoch, "a snapshot is published under its own epoch");
+            debug_assert_eq!(snapshot.epoch, proof.epoch, "a snapshot is published under its own epoch");
             let stored = inner.state.snapshot.as_ref();
             let is_repeated = stored == Some(&snapshot);
             let goes_back = stored.is_some_and(|old| snapshot.epoch < old.epoch || snapshot.revision <= old.revision);
@@ -142,20 +142,20 @@ impl Board for MemoryBoard {
         Ok(triggered)
     }
 
-    async fn begin(&self, grant: &Grant, pending: &Pending, running: Collection) -> Result<Begun, Error> {
+    async fn begin(&self, proof: &Proof, pending: &Pending, running: Collection) -> Result<Begun, Error> {
         let mut inner = self.lock();
-        if !self.store.is_confirmed_holder(grant) {
+        if !self.store.is_confirmed_holder(proof) {
             return Ok(Begun::NotHolder);
         }
         let place = &mut inner.state.pending;
         if place.as_ref().is_some_and(|found| (found.id, found.version) == (pending.id, pending.version)) {
             *place = None;
-            inner.begun = Some((pending.id, grant.token.clone()));
+            inner.begun = Some((pending.id, proof.token.clone()));
             inner.state.collections.insert(running.id, running.clone());
             self.post(Event::Collection(Box::new(running)));
             return Ok(Begun::Accepted);
         }
-        if inner.begun.as_ref().is_some_and(|(id, token)| *id == pending.id && *token == grant.token) {
+        if inner.begun.as_ref().is_some_and(|(id, token)| *id == pending.id && *token == proof.token) {
             return Ok(Begun::Accepted);
         }
         Ok(Begun::Changed(inner.state.pending.clone()))

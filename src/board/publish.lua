@@ -1,9 +1,9 @@
--- ARGV: token, epoch, revision and record of the snapshot or '' twice, what is followed or '', the number of
+-- ARGV: token, epoch and mark, revision and record of the snapshot or '' twice, what is followed or '', the number of
 -- collections, then id and record of each, then the ids to forget.
-local token, epoch, revision, record, followed = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local count = tonumber(ARGV[7])
+local token, epoch, mark_us, revision, record, followed = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local count = tonumber(ARGV[8])
 
-if not is_confirmed_holder(token, epoch) then return { 'NOT_HOLDER' } end
+if not is_confirmed_holder(token, epoch, mark_us) then return { 'NOT_HOLDER' } end
 
 -- Stored already by a request whose reply was lost: then it is told, and only the rest is written.
 local function is_repeated(stored)
@@ -24,12 +24,12 @@ end
 -- Only the next holder reads it.
 if followed ~= '' then redis.call('HSET', SNAPSHOT, 'followed', followed) end
 for i = 1, count do
-  local id, collection = ARGV[6 + 2 * i], ARGV[7 + 2 * i]
+  local id, collection = ARGV[7 + 2 * i], ARGV[8 + 2 * i]
   redis.call('HSET', COLLECTIONS, id, collection)
   publish('collection:' .. collection)
 end
 local forgotten = {}
-for i = 8 + 2 * count, #ARGV do
+for i = 9 + 2 * count, #ARGV do
   redis.call('HDEL', COLLECTIONS, ARGV[i])
   forgotten[#forgotten + 1] = ARGV[i]
 end

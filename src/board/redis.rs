@@ -16,7 +16,7 @@ use super::{
     subscription::Subscription,
 };
 use crate::{
-    claim::Grant,
+    claim::Proof,
     collection::Collection,
     follow,
     query::QueryName,
@@ -109,12 +109,12 @@ impl Board for RedisBoard {
         (!record.is_empty()).then(|| followed::decode(&record)).transpose()
     }
 
-    async fn publish(&self, grant: &Grant, publication: Publication) -> Result<Written, Error> {
+    async fn publish(&self, proof: &Proof, publication: Publication) -> Result<Written, Error> {
         let Publication { snapshot, followed, collections, forget } = publication;
-        let mut args = grant_args(grant);
+        let mut args = proof_args(proof);
         match &snapshot {
             Some(snapshot) => {
-                debug_assert_eq!(snapshot.epoch, grant.epoch, "a snapshot is published under its own epoch");
+                debug_assert_eq!(snapshot.epoch, proof.epoch, "a snapshot is published under its own epoch");
                 args.extend([snapshot.revision.to_string().into_bytes(), encode_snapshot(snapshot)]);
             }
             None => args.extend([Vec::new(), Vec::new()]),
@@ -146,8 +146,8 @@ impl Board for RedisBoard {
         }
     }
 
-    async fn begin(&self, grant: &Grant, pending: &Pending, running: Collection) -> Result<Begun, Error> {
-        let mut args = grant_args(grant);
+    async fn begin(&self, proof: &Proof, pending: &Pending, running: Collection) -> Result<Begun, Error> {
+        let mut args = proof_args(proof);
         args.extend([pending.id.to_string().into_bytes(), pending.version.to_string().into_bytes()]);
         args.push(encode_collection(&running));
         let reply: Vec<String> = self.run(&self.scripts.begin, &borrowed(&args)).await?;
@@ -187,8 +187,9 @@ impl Scripts {
     }
 }
 
-fn grant_args(grant: &Grant) -> Vec<Vec<u8>> {
-    vec![grant.token.clone().into_bytes(), grant.epoch.to_string().into_bytes()]
+fn proof_args(proof: &Proof) -> Vec<Vec<u8>> {
+    let Proof { token, epoch, mark_us } = proof;
+    vec![token.clone().into_bytes(), epoch.to_string().into_bytes(), mark_us.to_string().into_bytes()]
 }
 
 fn borrowed(args: &[Vec<u8>]) -> Vec<&[u8]> {

@@ -109,6 +109,7 @@ mod tests {
     fn holder(epoch: i64, deadline: BootTime) -> Role {
         Role::Holder(Claim {
             grant: Grant { token: format!("token-{epoch}"), epoch },
+            mark_us: 1,
             acquire_time: SystemTime::now(),
             soft_deadline: deadline,
             deadline,

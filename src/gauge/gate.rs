@@ -89,7 +89,7 @@ mod tests {
 
     fn holder(epoch: i64, deadline: BootTime) -> Role {
         let acquire_time = SystemTime::now();
-        Role::Holder(Claim { grant: grant(epoch), acquire_time, soft_deadline: deadline, deadline })
+        Role::Holder(Claim { grant: grant(epoch), mark_us: 1, acquire_time, soft_deadline: deadline, deadline })
     }
 
     fn gate(role: Role) -> (EstimateGate, watch::Sender<Role>, Arc<HandClock>) {

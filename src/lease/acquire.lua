@@ -9,7 +9,8 @@ if is_live() then
   -- Ours, when this repeats a request whose reply was lost; never while a quarantine runs.
   if lease.token == token and lease_number('q_us') <= now then
     put('until_us', int(math.max(lease_number('until_us'), now + ttl)))
-    return answer('GRANTED', lease_number('epoch'), lease_number('until_us'), lease_number('since_us'))
+    return answer('GRANTED', lease_number('epoch'), lease_number('until_us'), lease_number('since_us'),
+      lease_number('mark_us'))
   end
   return answer('HELD', math.max(lease_number('until_us'), lease_number('q_us')) - now)
 end
@@ -32,4 +33,4 @@ put('holder_generation', generation)
 put('ttl_us', int(ttl))
 put('renewals', '0')
 publish('granted:' .. int(epoch))
-return answer('GRANTED', epoch, now + ttl, now)
+return answer('GRANTED', epoch, now + ttl, now, lease_number('mark_us'))

@@ -54,9 +54,9 @@ impl Campaign {
     /// A bid sent at `sent` was answered at `now`; `None`: not in time.
     pub fn heard(&mut self, reply: Option<Reply>, sent: BootTime, now: BootTime, ttl: Duration) -> Outcome {
         match reply {
-            Some(Reply::Granted { epoch, until_us, since_us }) => {
+            Some(Reply::Granted { epoch, until_us, since_us, mark_us }) => {
                 let grant = Grant { token: self.token.clone(), epoch };
-                let holding = Holding::new(grant, until_us, since_us, sent, ttl);
+                let holding = Holding::new(grant, until_us, since_us, mark_us, sent, ttl);
                 if holding.claim.is_current(now) {
                     Outcome::Won(holding)
                 } else {

@@ -40,10 +40,11 @@ pub enum Verdict {
 
 impl Holding {
     /// Granted by a command sent at `sent`.
-    pub fn new(grant: Grant, until_us: i64, since_us: i64, sent: BootTime, ttl: Duration) -> Self {
+    pub fn new(grant: Grant, until_us: i64, since_us: i64, mark_us: i64, sent: BootTime, ttl: Duration) -> Self {
         let deadline = deadline(sent, ttl);
         let claim = Claim {
             grant,
+            mark_us,
             acquire_time: moment(since_us).unwrap_or(UNIX_EPOCH),
             soft_deadline: deadline - margin(ttl),
             deadline,
@@ -70,7 +71,8 @@ impl Holding {
             return Verdict::Expired;
         }
         match reply {
-            Some(Reply::Renewed { until_us, .. } | Reply::Reclaimed { until_us }) => {
+            Some(Reply::Renewed { until_us, mark_us, .. } | Reply::Reclaimed { until_us, mark_us }) => {
+                self.claim.mark_us = mark_us;
                 self.extend(sent, until_us, ttl);
                 Verdict::Extended
             }

@@ -47,11 +47,12 @@ local function clamp()
   if q_us ~= lease_number('q_us') then put('q_us', int(q_us)) end
 end
 
--- Notes that the past was unknown. Both together, always: a generation without its quarantine lets a second holder in
--- beside a living one.
+-- Notes that the past was unknown. All of it together, always: a generation without its quarantine lets a second holder
+-- in beside a living one, and one without its moment lets writes of before come after.
 local function mark(q_us)
   put('v', '1')
   put('q_us', int(math.max(lease_number('q_us'), q_us)))
+  put('mark_us', int(math.max(now, lease_number('mark_us') + 1)))
   put('generation', generation)
 end
 

@@ -122,12 +122,12 @@ pub fn answer(value: Value) -> Result<Answer, Error> {
     let kind: String = words.next().map_or(Ok(String::new()), from_redis_value).map_err(|error| malformed(&error))?;
     let numbers: Vec<i64> = words.map(from_redis_value).collect::<Result<_, _>>().map_err(|error| malformed(&error))?;
     let reply = match (kind.as_str(), numbers.as_slice()) {
-        ("GRANTED", &[epoch, until_us, since_us]) => Reply::Granted { epoch, until_us, since_us },
+        ("GRANTED", &[epoch, until_us, since_us, mark_us]) => Reply::Granted { epoch, until_us, since_us, mark_us },
         ("HELD", &[remaining_us]) => Reply::Held { remaining_us },
         ("QUARANTINED", &[remaining_us]) => Reply::Quarantined { remaining_us },
         ("STALE", &[epoch]) => Reply::Stale { epoch },
-        ("RENEWED", &[until_us, lapsed]) => Reply::Renewed { until_us, lapsed: lapsed != 0 },
-        ("RECLAIMED", &[until_us]) => Reply::Reclaimed { until_us },
+        ("RENEWED", &[until_us, lapsed, mark_us]) => Reply::Renewed { until_us, lapsed: lapsed != 0, mark_us },
+        ("RECLAIMED", &[until_us, mark_us]) => Reply::Reclaimed { until_us, mark_us },
         ("TOO_LATE", &[]) => Reply::TooLate,
         ("LOST", &[epoch]) => Reply::Lost { epoch },
         ("RELEASED", &[epoch]) => Reply::Released { epoch },

@@ -14,7 +14,7 @@ if is_of(token, epoch) then
   put('renewals', int(lease_number('renewals') + 1))
   put('holder_generation', generation)
   if unknown then mark(now + longest_before) end
-  return answer('RENEWED', until_us, lapsed)
+  return answer('RENEWED', until_us, lapsed, lease_number('mark_us'))
 end
 local newer = epoch >= lease_number('epoch') and epoch > lease_number('released_epoch')
 if doubt and not late and newer and (not is_live() or lease_number('epoch') < epoch) then
@@ -28,7 +28,7 @@ if doubt and not late and newer and (not is_live() or lease_number('epoch') < ep
   put('holder_generation', generation)
   put('ttl_us', int(ttl))
   put('renewals', int(lease_number('renewals') + 1))
-  return answer('RECLAIMED', now + ttl)
+  return answer('RECLAIMED', now + ttl, lease_number('mark_us'))
 end
 -- An old copy of the record is no verdict on the claim.
 if doubt and late then return answer('TOO_LATE') end

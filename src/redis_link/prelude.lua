@@ -54,9 +54,10 @@ local function lease_number(field)
   return tonumber(lease[field] or '0')
 end
 
--- The guard of every write to the board: holder_generation keeps a holder of before a loss of data out.
-local function is_confirmed_holder(token, epoch)
+-- The guard of every write to the board: holder_generation keeps a holder of before a loss of data out, the mark a write
+-- of before it.
+local function is_confirmed_holder(token, epoch, mark_us)
   return lease.generation == generation and lease.holder_generation == generation
     and lease.token == token and token ~= '' and lease_number('epoch') == tonumber(epoch)
-    and lease_number('until_us') > now
+    and lease_number('mark_us') == tonumber(mark_us) and lease_number('until_us') > now
 end

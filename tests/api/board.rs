@@ -8,7 +8,7 @@ use std::{
 
 use rowcount::{
     board::{Begun, Event, Pending, Publication, Resign, TriggerRequest, Triggered, Written},
-    claim::Grant,
+    claim::Proof,
     collection::{Collection, CollectionId, CollectionState, Trigger},
     snapshot::Snapshot,
 };
@@ -21,8 +21,8 @@ pub mod bench;
 mod faults;
 mod waiting;
 
-fn snapshot(grant: &Grant, revision: i64) -> Snapshot {
-    let Grant { token, epoch } = grant.clone();
+fn snapshot(grant: &Proof, revision: i64) -> Snapshot {
+    let Proof { token, epoch, .. } = grant.clone();
     let publish_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     Snapshot { epoch, token, revision, publish_time, last_collection: None, counts: [].into() }
 }
@@ -35,7 +35,7 @@ fn of_collections<const N: usize>(collections: [Collection; N]) -> Publication {
     Publication { collections: collections.into(), ..Publication::default() }
 }
 
-fn collection(id: CollectionId, state: CollectionState, grant: &Grant) -> Collection {
+fn collection(id: CollectionId, state: CollectionState, grant: &Proof) -> Collection {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     Collection {
         id,
@@ -78,10 +78,12 @@ async fn the_guard_refuses_whoever_does_not_hold() {
         assert_eq!(bench.board.publish(&alice, publication).await.unwrap(), Written::Accepted, "{bench}");
         let before = bench.board.load().await.unwrap();
 
-        let later = Grant { epoch: alice.epoch + 1, ..alice.clone() };
-        let bob = Grant { token: "bob".to_owned(), ..alice.clone() };
-        let nobody = Grant { token: String::new(), ..alice.clone() };
-        for stranger in [later, bob, nobody] {
+        let later = Proof { epoch: alice.epoch + 1, ..alice.clone() };
+        let bob = Proof { token: "bob".to_owned(), ..alice.clone() };
+        let nobody = Proof { token: String::new(), ..alice.clone() };
+        // Who has not heard that the store had forgotten something wrote before it did.
+        let unaware = Proof { mark_us: alice.mark_us - 1, ..alice.clone() };
+        for stranger in [later, bob, nobody, unaware] {
             let mut publication = of_snapshot(snapshot(&stranger, alice.epoch + 5));
             publication.collections.push(collection(CollectionId::generate(), CollectionState::Failed, &stranger));
             assert_eq!(bench.board.publish(&stranger, publication).await.unwrap(), Written::NotHolder, "{bench}");
@@ -197,7 +199,7 @@ async fn a_collection_begins_only_as_its_holder_has_seen_it() {
         let begun = bench.board.begin(&grant, &seen, running.clone()).await.unwrap();
         let Begun::Changed(Some(joined)) = begun else { panic!("{bench}: {begun:?}") };
         assert_eq!(joined.query_names, request(&["blobs", "tags"]).query_names, "{bench}");
-        let bob = Grant { token: "bob".to_owned(), ..grant.clone() };
+        let bob = Proof { token: "bob".to_owned(), ..grant.clone() };
         assert_eq!(bench.board.begin(&bob, &joined, running.clone()).await.unwrap(), Begun::NotHolder, "{bench}");
         assert_eq!(bench.board.begin(&grant, &joined, running.clone()).await.unwrap(), Begun::Accepted, "{bench}");
 

@@ -14,7 +14,7 @@ use rowcount::{
         memory::MemoryBoard, mirror::mirror, view::View,
     },
     catalog::Catalog,
-    claim::Grant,
+    claim::Proof,
     clock::{Clock, SystemClock},
     collection::{Collection, CollectionId, CollectionState, Trigger},
     collector::{Collector, Metrics, gate::PublishGate},
@@ -60,20 +60,20 @@ impl Board for FaultyBoard {
         self.inner.followed().await
     }
 
-    async fn publish(&self, grant: &Grant, publication: Publication) -> Result<Written, Error> {
-        self.inner.publish(grant, publication).await
+    async fn publish(&self, proof: &Proof, publication: Publication) -> Result<Written, Error> {
+        self.inner.publish(proof, publication).await
     }
 
     async fn trigger(&self, request: TriggerRequest) -> Result<Triggered, Error> {
         self.inner.trigger(request).await
     }
 
-    async fn begin(&self, grant: &Grant, pending: &Pending, running: Collection) -> Result<Begun, Error> {
+    async fn begin(&self, proof: &Proof, pending: &Pending, running: Collection) -> Result<Begun, Error> {
         let fault = self.begins.lock().unwrap().pop_front();
         match fault {
-            None => self.inner.begin(grant, pending, running).await,
+            None => self.inner.begin(proof, pending, running).await,
             Some(Fault::Unanswered) => {
-                self.inner.begin(grant, pending, running).await?;
+                self.inner.begin(proof, pending, running).await?;
                 Err(Error::Unavailable("the answer was lost".to_owned()))
             }
             Some(Fault::Refused) => Ok(Begun::NotHolder),
@@ -131,8 +131,8 @@ impl Stage {
         Self { board, view: View::new(), lease, clock, _ends: stop.clone().drop_guard(), stop }
     }
 
-    fn grant(&self) -> Grant {
-        self.lease.role().current_claim(self.clock.now()).expect("it holds").grant.clone()
+    fn proof(&self) -> Proof {
+        self.lease.role().current_claim(self.clock.now()).expect("it holds").proof()
     }
 
     /// Begins to count `t`.
@@ -212,7 +212,7 @@ async fn a_begin_whose_answer_was_lost_is_carried_out_though_its_repetition_is_r
         stage.count();
         let id = stage.trigger().await;
         let ended = stage.ended(id).await;
-        assert_eq!((ended.state, ended.epoch), (CollectionState::Failed, stage.grant().epoch), "{faults:?}");
+        assert_eq!((ended.state, ended.epoch), (CollectionState::Failed, stage.proof().epoch), "{faults:?}");
         assert!(stage.board.begins.lock().unwrap().is_empty(), "each fault happened");
     }
 }
@@ -220,7 +220,7 @@ async fn a_begin_whose_answer_was_lost_is_carried_out_though_its_repetition_is_r
 #[tokio::test]
 async fn what_runs_on_the_board_under_our_own_epoch_and_not_here_is_cancelled() {
     let stage = Stage::set(&[]).await;
-    let grant = stage.grant();
+    let proof = stage.proof();
     let now = SystemTime::now();
     let left = Collection {
         id: CollectionId::generate(),
@@ -232,11 +232,11 @@ async fn what_runs_on_the_board_under_our_own_epoch_and_not_here_is_cancelled() 
         query_names: ["t".parse().unwrap()].into(),
         failed_query_names: [].into(),
         instance_id: "alice".to_owned(),
-        epoch: grant.epoch,
+        epoch: proof.epoch,
         failure: None,
     };
     let publication = Publication { collections: vec![left.clone()], ..Publication::default() };
-    assert_eq!(stage.board.publish(&grant, publication).await.unwrap(), Written::Accepted);
+    assert_eq!(stage.board.publish(&proof, publication).await.unwrap(), Written::Accepted);
     stage.count();
     let ended = stage.ended(left.id).await;
     assert_eq!(ended.state, CollectionState::Cancelled);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proptest::prelude::*;
 use redis::{Script, Value, aio::MultiplexedConnection};
 use rowcount::{
+    claim::Proof,
     demo::redis::RedisServer,
     lease::redis::{answer, arguments},
     lease_protocol::{
@@ -15,7 +16,7 @@ use rowcount::{
 
 const PRELUDE: &str = include_str!("../../src/redis_link/prelude.lua");
 const PROLOGUE: &str = include_str!("../../src/lease/prologue.lua");
-const GUARD: &str = "return is_confirmed_holder(ARGV[4], ARGV[5]) and 1 or 0";
+const GUARD: &str = "return is_confirmed_holder(ARGV[4], ARGV[5], ARGV[6]) and 1 or 0";
 const START_US: i64 = 1_790_000_000_000_000;
 const RULES: Rules = Rules { quarantine_us: 10_500_000, immediate: false };
 
@@ -51,8 +52,9 @@ impl Scripts {
         answer(value).unwrap()
     }
 
-    async fn guard(&mut self, token: &str, epoch: i64, now_us: i64, generation: &str) -> bool {
-        let args = [String::new(), String::new(), token.to_owned(), epoch.to_string()];
+    async fn guard(&mut self, proof: &Proof, now_us: i64, generation: &str) -> bool {
+        let Proof { token, epoch, mark_us } = proof;
+        let args = [String::new(), String::new(), token.clone(), epoch.to_string(), mark_us.to_string()];
         self.run(GUARD, &args, now_us, generation).await == Value::Int(1)
     }
 
@@ -71,6 +73,7 @@ impl Scripts {
             until_us: number("until_us"),
             q_us: number("q_us"),
             generation: text("generation"),
+            mark_us: number("mark_us"),
             holder_generation: text("holder_generation"),
             ttl_us: number("ttl_us"),
             released_epoch: number("released_epoch"),
@@ -95,6 +98,7 @@ impl Scripts {
                 ("since_us", record.since_us),
                 ("until_us", record.until_us),
                 ("q_us", record.q_us),
+                ("mark_us", record.mark_us),
                 ("ttl_us", record.ttl_us),
                 ("released_epoch", record.released_epoch),
                 ("renewals", record.renewals),
@@ -170,8 +174,11 @@ async fn the_scripts_do_what_the_step_does() {
                 seen.push((bid.token.clone(), epoch, until_us));
             }
             if let Some((token, epoch, _)) = rng.choice(&seen) {
-                let confirmed = is_confirmed_holder(state.as_ref(), now_us, &generation, token, *epoch);
-                assert_eq!(scripts.guard(token, *epoch, now_us, &generation).await, confirmed, "{context}");
+                let mark_us = state.as_ref().map_or(0, |record| record.mark_us);
+                let mark_us = if rng.u8(..4) == 0 { mark_us - rng.i64(..2) } else { mark_us };
+                let proof = Proof { token: token.clone(), epoch: *epoch, mark_us };
+                let confirmed = is_confirmed_holder(state.as_ref(), now_us, &generation, &proof);
+                assert_eq!(scripts.guard(&proof, now_us, &generation).await, confirmed, "{context}");
                 kinds.insert(format!("confirmed: {confirmed}"));
             }
             kinds.insert(kind(reply));
@@ -293,7 +300,7 @@ impl Fleet {
         }
         let seen = self.state.as_ref().map_or(0, |record| record.epoch);
         self.floors[client] = self.floors[client].max(seen);
-        if let Reply::Granted { epoch, until_us, since_us } = reply {
+        if let Reply::Granted { epoch, until_us, since_us, .. } = reply {
             let renew = Renew {
                 token,
                 epoch,
@@ -310,7 +317,7 @@ impl Fleet {
     fn renew(&mut self, client: usize) {
         let Some(mut belief) = self.beliefs[client].take() else { return };
         match self.send(&Command::Renew(belief.renew.clone())) {
-            Reply::Renewed { until_us, .. } | Reply::Reclaimed { until_us } => {
+            Reply::Renewed { until_us, .. } | Reply::Reclaimed { until_us, .. } => {
                 belief.renew.until_seen_us = until_us;
                 belief.deadline_us = belief.deadline_us.max(self.deadline());
                 self.beliefs[client] = Some(belief);

@@ -108,7 +108,7 @@ fn within_its_assumptions_every_property_holds() {
         ("a loss, a message in arrears", Budget { delays: 1, ..loss }, 13_000),
         ("a loss, a crash, a copy", Budget { crashes: 1, copies: 1, ..loss }, 20_000),
         ("a loss, a command once more or too late", Budget { strays: 1, ..loss }, 65_000),
-        ("a loss, a write", Budget { writes: 1, ..loss }, 20_000),
+        ("a loss, two writes", Budget { writes: 2, ..loss }, 20_000),
         ("a write, clock ahead by the margin", Budget { writes: 1, ahead: 1, ..Budget::default() }, 1_000),
     ] {
         replies |= holds(what, Scope::of(budget), at_least);
@@ -137,6 +137,7 @@ fn each_rule_that_is_broken_is_noticed() {
         (Scope::of(Budget { losses: 2, copies: 1, ..none }), Mutant::RunIdAlone, "S2"),
         (fine, Mutant::NoMargin, "S2"),
         (Scope::of(Budget { writes: 2, copies: 1, ..loss }), Mutant::GuardWithoutGeneration, "S4"),
+        (Scope::of(Budget { writes: 2, ..loss }), Mutant::GuardWithoutMark, "S4"),
     ] {
         let what = format!("{mutant:?}");
         let found = scope.with(mutant).seek(&what);
@@ -181,6 +182,7 @@ fn with_more_faults_every_property_holds_too() {
         ("a loss, clock back, a copy, a message in arrears", Budget { back: 1, copies: 1, delays: 1, ..loss }),
         ("two losses, clock back, a copy", Budget { losses: 2, back: 1, copies: 1, ..loss }),
         ("a loss, two writes, clock ahead by the margin", Budget { writes: 2, ahead: 1, ..loss }),
+        ("a loss, two writes, clock back", Budget { writes: 2, back: 1, ..loss }),
     ] {
         holds(what, Scope::of(budget), 50_000);
     }

@@ -252,6 +252,7 @@ fn claim() -> Claim {
     let now = SystemClock.now();
     Claim {
         grant: Grant { token: "token".to_owned(), epoch: 1 },
+        mark_us: 1,
         acquire_time: SystemTime::now(),
         soft_deadline: now + Duration::from_secs(600),
         deadline: now + Duration::from_secs(600),

@@ -22,9 +22,9 @@ impl Holding<'_> {
 
     fn spawn_begin(&mut self, pending: Pending) {
         let running = self.running(pending.id, Trigger::Request, pending.create_time, pending.query_names.clone());
-        let (board, grant) = (self.collector.board.clone(), self.grant.clone());
+        let (board, writer) = (self.collector.board.clone(), self.writer());
         self.tasks.spawn(async move {
-            let result = board.begin(&grant, &pending, running.clone()).await;
+            let result = writer.write(async |proof| board.begin(&proof, &pending, running.clone()).await).await;
             Done::Begin { pending, running, result }
         });
     }

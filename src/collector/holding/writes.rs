@@ -1,13 +1,17 @@
 //! What goes out: first through the gate, then to the board.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tracing::{debug, warn};
 
 use crate::{
     board::{self, Publication, Written},
-    clock::BootTime,
-    collector::outbox::Batch,
+    claim::{Grant, Proof},
+    clock::{BootTime, Clock},
+    collector::{gate::PublishGate, outbox::Batch},
     history,
     snapshot::Snapshot,
 };
@@ -27,8 +31,15 @@ impl Holding<'_> {
         let Some(batch) = self.outbox.take_due(now) else { return };
         let Some(publication) = self.publication(&batch) else { return };
         self.writing = Some(batch);
-        let (board, grant) = (self.collector.board.clone(), self.grant.clone());
-        self.tasks.spawn(async move { Done::Write(board.publish(&grant, publication).await) });
+        let (board, writer) = (self.collector.board.clone(), self.writer());
+        self.tasks.spawn(async move {
+            Done::Write(writer.write(async |proof| board.publish(&proof, publication).await).await)
+        });
+    }
+
+    pub(super) fn writer(&self) -> Writer {
+        let (gate, clock) = (self.collector.gate.clone(), self.collector.clock.clone());
+        Writer { gate, clock, grant: self.grant.clone() }
     }
 
     fn publication(&mut self, batch: &Batch) -> Option<Publication> {
@@ -103,7 +114,9 @@ impl Holding<'_> {
         let Some(batch) = self.outbox.take_due(now) else { return };
         let Some(mut publication) = self.publication(&batch) else { return };
         publication.followed = self.following.state();
-        match tokio::time::timeout(LAST_WRITE, self.collector.board.publish(&self.grant, publication)).await {
+        let writer = self.writer();
+        let last = writer.write(async |proof| self.collector.board.publish(&proof, publication).await);
+        match tokio::time::timeout(LAST_WRITE, last).await {
             Ok(Ok(Written::Accepted)) => self.tell_written(&Ok(Written::Accepted)),
             outcome => warn!(?outcome, "The last counts did not reach the board"),
         }
@@ -117,5 +130,24 @@ impl Holding<'_> {
             Err(_) => "unanswered",
         };
         history::written(&self.grant, self.revision, self.now(), outcome);
+    }
+}
+
+/// Writes to the board under one grant. Judged by the clock at the moment of sending, since the task may have slept: what
+/// has not gone out by the deadline never does.
+pub(super) struct Writer {
+    gate: Arc<PublishGate>,
+    clock: Arc<dyn Clock>,
+    grant: Grant,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    pub async fn write<T>(&self, send: impl AsyncFnOnce(Proof) -> Result<T, board::Error>) -> Result<T, board::Error> {
+        let over = || board::Error::Unavailable("the lease was over before the board answered".to_owned());
+        let claim = self.gate.current_claim().filter(|claim| claim.grant == self.grant).ok_or_else(over)?;
+        let left = claim.deadline.saturating_since(self.clock.now());
+        tokio::time::timeout(left, send(claim.proof())).await.map_err(|_| over())?
     }
 }

@@ -8,7 +8,8 @@ use std::{
 
 use crate::follow::{Oid, Trees};
 
-/// Names and estimates are asked again after so long.
+/// Names, estimates and kinds are asked again after so long: before an exact count that began meanwhile is worth anything, so
+/// that no leaf is followed whose access method has become another.
 const LASTS: Duration = Duration::from_secs(10);
 
 /// What was looked up.

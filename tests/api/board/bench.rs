@@ -8,7 +8,7 @@ use std::{
 
 use rowcount::{
     board::{Board, Event, State, memory::MemoryBoard, mirror::mirror, redis::RedisBoard, view::View},
-    claim::Grant,
+    claim::Proof,
     clock::SystemClock,
     config::{RedisAddr, RedisConfig, RedisServers},
     demo::redis::RedisServer,
@@ -26,11 +26,14 @@ const CLUSTER: &str = "test";
 
 const RULES: Rules = Rules { quarantine_us: 600_000_000, immediate: true };
 
+/// When the Redis of a bench lost its past, by its record.
+const MARK_US: i64 = 7;
+
 /// Grants the lease to ARGV[2] as the next epoch, whoever holds it.
 const GRANT: &str = "
 local epoch = int(math.max(lease_number('epoch') + 1, now))
 redis.call('HSET', LEASE, 'token', ARGV[2], 'epoch', epoch, 'until_us', int(now + 600000000),
-  'generation', generation, 'holder_generation', generation)
+  'generation', generation, 'holder_generation', generation, 'mark_us', 7)
 return epoch
 ";
 
@@ -42,7 +45,7 @@ pub struct Bench {
 }
 
 pub enum Store {
-    Memory { store: Arc<MemoryStore>, holder: Mutex<Option<Grant>> },
+    Memory { store: Arc<MemoryStore>, holder: Mutex<Option<Proof>> },
     Redis(RedisServer),
 }
 
@@ -66,27 +69,27 @@ impl Bench {
     }
 
     /// Grants the lease to this token, whoever holds it.
-    pub async fn hold(&self, token: &str) -> Grant {
+    pub async fn hold(&self, token: &str) -> Proof {
         let token = token.to_owned();
         match &self.store {
             Store::Memory { store, holder } => {
                 let mut holder = holder.lock().unwrap();
                 let floor = holder.as_ref().map_or(0, |grant| grant.epoch);
-                if let Some(Grant { token, epoch }) = holder.take() {
+                if let Some(Proof { token, epoch, .. }) = holder.take() {
                     store.run(RULES, &Command::Release { token, epoch });
                 }
                 let (holder_id, address) = (token.clone(), String::new());
                 let bid = Acquire { token: token.clone(), holder: holder_id, address, ttl_us: 600_000_000, floor };
                 let reply = store.run(RULES, &Command::Acquire(bid)).reply;
-                let Reply::Granted { epoch, .. } = reply else { panic!("{reply:?}") };
-                holder.insert(Grant { token, epoch }).clone()
+                let Reply::Granted { epoch, mark_us, .. } = reply else { panic!("{reply:?}") };
+                holder.insert(Proof { token, epoch, mark_us }).clone()
             }
             Store::Redis(server) => {
                 let link = RedisLink::new(Route::new(config(server.port()), CLUSTER));
                 let script = redis_link::script(GRANT);
                 let epoch = link.run(&script, &[token.as_bytes()], PATIENCE).await.unwrap();
                 let epoch: String = redis::from_redis_value(epoch).unwrap();
-                Grant { token, epoch: epoch.parse().unwrap() }
+                Proof { token, epoch: epoch.parse().unwrap(), mark_us: MARK_US }
             }
         }
     }

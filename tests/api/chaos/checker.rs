@@ -184,12 +184,6 @@ fn only_the_holder_writes(history: &History) -> Vec<Violation> {
         match &entry.change {
             Change::Begins(read) => lease = read.clone(),
             Change::Forgotten => lease = LeaseWrite::default(),
-            Change::Emptied => {
-                lease = LeaseWrite::default();
-                // A board without a memory takes an earlier revision of its holder's, sent again or late; the readers'
-                // floors keep it from being told.
-                last.1 = 0;
-            }
             Change::Lease(written) => lease.merge(written),
             Change::Snapshot { token, epoch, revision } => {
                 let is_holder = lease.token.as_ref() == Some(token) && lease.epoch == Some(*epoch);
@@ -334,7 +328,7 @@ fn only_the_holder_releases(history: &History) -> Vec<Violation> {
     for entry in &history.ledger {
         match &entry.change {
             Change::Begins(read) => lease = read.clone(),
-            Change::Forgotten | Change::Emptied => lease = LeaseWrite::default(),
+            Change::Forgotten => lease = LeaseWrite::default(),
             Change::Lease(written) => {
                 let holder = lease.token.as_deref().filter(|token| !token.is_empty());
                 if let (Some(""), Some(holder)) = (written.token.as_deref(), holder)
@@ -389,7 +383,7 @@ impl Change {
                 Some((lease.token.as_deref().filter(|token| !token.is_empty())?, lease.epoch?))
             }
             Self::Snapshot { token, epoch, .. } => Some((token.as_str(), *epoch)),
-            Self::Forgotten | Self::Emptied => None,
+            Self::Forgotten => None,
         }
     }
 

@@ -100,8 +100,6 @@ pub enum Change {
     Snapshot { token: String, epoch: i64, revision: i64 },
     /// The lease record is gone.
     Forgotten,
-    /// All of the board is gone, the lease record with it.
-    Emptied,
 }
 
 /// Those fields of the lease record that were written.

@@ -92,7 +92,7 @@ impl Keys {
     fn change(&self, words: &[String]) -> Option<Change> {
         let [command, arguments @ ..] = words else { return None };
         match (command.to_ascii_uppercase().as_str(), arguments) {
-            ("FLUSHALL", _) => Some(Change::Emptied),
+            ("FLUSHALL", _) => Some(Change::Forgotten),
             ("DEL", [key]) if *key == self.lease => Some(Change::Forgotten),
             ("HSET", [key, fields @ ..]) if *key == self.lease => Some(Change::Lease(lease_write(pairs(fields)))),
             ("HSET", [key, fields @ ..]) if *key == self.snapshot => {
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(line.words[3], "a\"n\u{1}\\");
         let client = Line::parse(r#"1795765349.726650 [0 127.0.0.1:54652] "flushall""#).unwrap();
         assert_eq!((client.in_script, client.at > line.at), (false, true));
-        assert_eq!(Keys::of("x").change(&client.words), Some(Change::Emptied));
+        assert_eq!(Keys::of("x").change(&client.words), Some(Change::Forgotten));
         let Some(Change::Lease(write)) = Keys::of("x").change(&line.words) else { panic!("a write of the lease") };
         assert_eq!((write.epoch, write.until.is_some()), (None, true));
         assert_eq!(Keys::of("other").change(&line.words), None);

@@ -170,7 +170,7 @@ fn told(reply: Reply, state: LeaseState, epoch: i64) -> Answer {
 }
 
 fn granted() -> Answer {
-    told(Reply::Granted { epoch: EPOCH, until_us: 3_000_000, since_us: 1_000_000 }, LeaseState::Held, EPOCH)
+    told(Reply::Granted { epoch: EPOCH, until_us: 3_000_000, since_us: 1_000_000, mark_us: 1 }, LeaseState::Held, EPOCH)
 }
 
 fn held(epoch: i64) -> Answer {
@@ -233,7 +233,9 @@ async fn too_late_is_no_verdict_and_is_asked_again() {
     let (asked, waited) = stage.next().await;
     let (Command::Renew(renewal), answer) = asked else { panic!("no renewal but {:?}", asked.0) };
     assert!(renewal.token == token && waited <= TTL / 10, "{renewal:?} after {waited:?}");
-    answer.send(told(Reply::Renewed { until_us: 3_400_000, lapsed: false }, LeaseState::Held, EPOCH)).unwrap();
+    answer
+        .send(told(Reply::Renewed { until_us: 3_400_000, lapsed: false, mark_us: 1 }, LeaseState::Held, EPOCH))
+        .unwrap();
     let (renewal, _answer) = stage.renewal().await;
     assert_eq!((renewal.token, renewal.until_seen_us), (token, 3_400_000));
     assert_eq!(stage.handle.acquire_count(), 1);

@@ -23,6 +23,7 @@ pub enum Phase {
     Holding {
         epoch: Time,
         until: Time,
+        mark: Time,
         deadline: Time,
     },
     /// Gives up what it holds; epoch 0: what it may hold.
@@ -37,12 +38,15 @@ pub enum Answer {
     Granted {
         epoch: Time,
         until: Time,
+        mark: Time,
     },
     Renewed {
         until: Time,
+        mark: Time,
     },
     Reclaimed {
         until: Time,
+        mark: Time,
     },
     /// The store shows this epoch.
     Lost {
@@ -220,6 +224,7 @@ impl Client {
         self.phase = Phase::Holding {
             epoch: small(holding.claim.grant.epoch),
             until: small(holding.until_us),
+            mark: small(holding.claim.mark_us),
             deadline: small(i64::try_from(holding.claim.deadline.since_boot().as_micros()).unwrap()),
         };
     }
@@ -229,9 +234,10 @@ impl Client {
     }
 
     fn holding(&self) -> Option<Holding> {
-        let Phase::Holding { epoch, until, deadline } = self.phase else { return None };
+        let Phase::Holding { epoch, until, mark, deadline } = self.phase else { return None };
         let claim = Claim {
             grant: Grant { token: text(self.token), epoch: i64::from(epoch) },
+            mark_us: i64::from(mark),
             acquire_time: UNIX_EPOCH,
             soft_deadline: boot(deadline),
             deadline: boot(deadline),
@@ -246,11 +252,13 @@ impl Answer {
     /// A reply, and the epoch that the store shows with it.
     pub fn of(reply: Reply, epoch: Time) -> Self {
         match reply {
-            Reply::Granted { until_us, .. } => Self::Granted { epoch, until: small(until_us) },
+            Reply::Granted { until_us, mark_us, .. } => {
+                Self::Granted { epoch, until: small(until_us), mark: small(mark_us) }
+            }
             Reply::Held { .. } | Reply::Quarantined { .. } => Self::Denied { epoch },
             Reply::Stale { .. } => Self::Stale { epoch },
-            Reply::Renewed { until_us, .. } => Self::Renewed { until: small(until_us) },
-            Reply::Reclaimed { until_us } => Self::Reclaimed { until: small(until_us) },
+            Reply::Renewed { until_us, mark_us, .. } => Self::Renewed { until: small(until_us), mark: small(mark_us) },
+            Reply::Reclaimed { until_us, mark_us } => Self::Reclaimed { until: small(until_us), mark: small(mark_us) },
             Reply::TooLate => Self::TooLate { epoch },
             Reply::Lost { .. } => Self::Lost { epoch },
             Reply::Released { .. } | Reply::NotHeld | Reply::Status => Self::Done,
@@ -260,13 +268,18 @@ impl Answer {
     /// A reply that means the same to an instance.
     pub fn reply(self) -> Reply {
         match self {
-            Self::Granted { epoch, until } => {
-                Reply::Granted { epoch: i64::from(epoch), until_us: i64::from(until), since_us: 0 }
+            Self::Granted { epoch, until, mark } => {
+                let (until_us, mark_us) = (i64::from(until), i64::from(mark));
+                Reply::Granted { epoch: i64::from(epoch), until_us, since_us: 0, mark_us }
             }
             Self::Denied { .. } => Reply::Held { remaining_us: 0 },
             Self::Stale { epoch } => Reply::Stale { epoch: i64::from(epoch) },
-            Self::Renewed { until } => Reply::Renewed { until_us: i64::from(until), lapsed: false },
-            Self::Reclaimed { until } => Reply::Reclaimed { until_us: i64::from(until) },
+            Self::Renewed { until, mark } => {
+                Reply::Renewed { until_us: i64::from(until), lapsed: false, mark_us: i64::from(mark) }
+            }
+            Self::Reclaimed { until, mark } => {
+                Reply::Reclaimed { until_us: i64::from(until), mark_us: i64::from(mark) }
+            }
             Self::TooLate { .. } => Reply::TooLate,
             Self::Lost { epoch } => Reply::Lost { epoch: i64::from(epoch) },
             Self::Done => Reply::NotHeld,

@@ -1,6 +1,8 @@
 //! The normal form of a state: states that no rule will ever tell apart are one. Only so the exploration ends, without
 //! a bound on time.
 
+use std::collections::BTreeSet;
+
 use super::{
     client::{Answer, Phase},
     scope::{Mutant, NOW, Scope, Time, token},
@@ -37,6 +39,7 @@ impl State {
             self.name_generations(scope);
         }
         self.rename_tokens();
+        self.number_marks();
     }
 
     /// Of the epochs released only those matter that a renewal may still name.
@@ -87,6 +90,18 @@ impl State {
                 lease.holder_generation = 0;
             }
         }
+    }
+
+    /// Of marks it only matters which are the same, and only where something is still written.
+    fn number_marks(&mut self) {
+        let is_written = self.left.writes > 0 || self.strays.iter().any(|order| matches!(order, Order::Write { .. }));
+        let mut marks = BTreeSet::new();
+        self.for_each_mark(|mark| _ = marks.insert(*mark));
+        marks.remove(&0);
+        self.for_each_mark(|mark| {
+            let below = if is_written { marks.range(..=*mark).count() } else { 0 };
+            *mark = Time::try_from(below).unwrap();
+        });
     }
 
     /// Each instance's tokens that still stand anywhere, numbered from 1 in their order.
@@ -145,10 +160,31 @@ impl State {
             if let Phase::Holding { until, .. } = &mut client.phase {
                 visit(until);
             }
-            if let Some(Answer::Granted { until, .. } | Answer::Renewed { until } | Answer::Reclaimed { until }) =
-                client.request.as_mut().and_then(|request| request.answer.as_mut())
+            if let Some(
+                Answer::Granted { until, .. } | Answer::Renewed { until, .. } | Answer::Reclaimed { until, .. },
+            ) = client.request.as_mut().and_then(|request| request.answer.as_mut())
             {
                 visit(until);
+            }
+        }
+    }
+
+    /// Every mark; 0 is none.
+    fn for_each_mark(&mut self, mut visit: impl FnMut(&mut Time)) {
+        self.leases().for_each(|lease| visit(&mut lease.mark));
+        for order in &mut self.strays {
+            if let Order::Write { mark, .. } = order {
+                visit(mark);
+            }
+        }
+        for client in &mut self.clients {
+            if let Phase::Holding { mark, .. } = &mut client.phase {
+                visit(mark);
+            }
+            if let Some(Answer::Granted { mark, .. } | Answer::Renewed { mark, .. } | Answer::Reclaimed { mark, .. }) =
+                client.request.as_mut().and_then(|request| request.answer.as_mut())
+            {
+                visit(mark);
             }
         }
     }

@@ -58,6 +58,8 @@ pub enum Mutant {
     NoMargin,
     /// The guard of the board does not ask when the holder was last heard.
     GuardWithoutGeneration,
+    /// It does not ask whether the writer knows of the last loss.
+    GuardWithoutMark,
 }
 
 /// The bounds of one exploration.

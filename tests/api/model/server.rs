@@ -1,7 +1,8 @@
 //! The store: the real step, its clock, its generation, and the copy of its record that a fault may bring back.
 
-use rowcount::lease_protocol::{
-    Acquire, Command, Record, Renew, Reply, Rules, Standing, is_confirmed_holder, standing, step,
+use rowcount::{
+    claim::Proof,
+    lease_protocol::{Acquire, Command, Record, Renew, Reply, Rules, Standing, is_confirmed_holder, standing, step},
 };
 
 use super::scope::{Mutant, NOW, Scope, Settings, Time};
@@ -13,6 +14,7 @@ pub struct Lease {
     pub epoch: Time,
     pub until: Time,
     pub quarantine: Time,
+    pub mark: Time,
     pub generation: u8,
     pub holder_generation: u8,
     pub ttl: Time,
@@ -25,7 +27,7 @@ pub enum Order {
     Acquire { token: u8, floor: Time },
     Renew { token: u8, epoch: Time, until_seen: Time },
     Release { token: u8, epoch: Time },
-    Write { token: u8, epoch: Time, revision: u8 },
+    Write { token: u8, epoch: Time, mark: Time, revision: u8 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +59,7 @@ impl Server {
                 epoch,
                 until: 0,
                 quarantine: 0,
+                mark: 0,
                 generation,
                 holder_generation: generation,
                 ttl: scope.instances[0].ttl,
@@ -109,7 +112,7 @@ impl Server {
     }
 
     /// A guarded write to the board: whether it was accepted.
-    pub fn write(&mut self, scope: &Scope, token: u8, epoch: Time, revision: u8) -> bool {
+    pub fn write(&mut self, scope: &Scope, proof: &Proof, revision: u8) -> bool {
         let generation = text(self.generation(scope));
         let record = self.lease.map(|lease| {
             let mut record = lease.record();
@@ -117,11 +120,15 @@ impl Server {
                 record.generation.clone_from(&generation);
                 record.holder_generation.clone_from(&generation);
             }
+            if scope.is(Mutant::GuardWithoutMark) {
+                record.mark_us = proof.mark_us;
+            }
             record
         });
         let now_us = i64::from(self.clock());
-        let accepted = is_confirmed_holder(record.as_ref(), now_us, &generation, &text(token), i64::from(epoch))
-            && self.board < Some((epoch, revision));
+        let epoch = small(proof.epoch);
+        let accepted =
+            is_confirmed_holder(record.as_ref(), now_us, &generation, proof) && self.board < Some((epoch, revision));
         if accepted {
             self.board = Some((epoch, revision));
         }
@@ -139,6 +146,7 @@ impl Lease {
             epoch: i64::from(self.epoch),
             until_us: i64::from(self.until),
             q_us: i64::from(self.quarantine),
+            mark_us: i64::from(self.mark),
             generation: text(self.generation),
             holder_generation: text(self.holder_generation),
             ttl_us: i64::from(self.ttl),
@@ -153,6 +161,7 @@ impl Lease {
             epoch: small(record.epoch),
             until: small(record.until_us),
             quarantine: small(record.q_us),
+            mark: small(record.mark_us),
             generation: number(&record.generation),
             holder_generation: number(&record.holder_generation),
             ttl: small(record.ttl_us),

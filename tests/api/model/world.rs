@@ -5,14 +5,14 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use rowcount::lease_protocol::Reply;
+use rowcount::{claim::Proof, lease_protocol::Reply};
 use stateright::Model;
 
 use super::{
     client::{Answer, Client, Heard, Phase, Request},
     property::{Broken, properties},
     scope::{Budget, MOST, NOW, Scope, Time, token},
-    server::{Lease, Order, Server, small},
+    server::{Lease, Order, Server, small, text},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -295,9 +295,9 @@ impl State {
             }
             Action::Write(client) => {
                 let it = &mut self.clients[client];
-                if let Phase::Holding { epoch, .. } = it.phase {
+                if let Phase::Holding { epoch, mark, .. } = it.phase {
                     it.revision += 1;
-                    let order = Order::Write { token: it.token, epoch, revision: it.revision };
+                    let order = Order::Write { token: it.token, epoch, mark, revision: it.revision };
                     self.left.writes -= 1;
                     self.put(order);
                 }
@@ -316,8 +316,7 @@ impl State {
             }
             Action::Flush => {
                 self.left.losses -= 1;
-                self.server.lease = None;
-                self.lose_board();
+                (self.server.lease, self.server.board) = (None, None);
             }
             Action::Promote { data, clock } => self.promote(scope, data, clock),
             Action::StepBack => {
@@ -342,7 +341,7 @@ impl State {
             Data::Lost => server.lease = None,
         }
         if data != Data::Kept {
-            self.lose_board();
+            server.board = None;
         }
         match clock {
             Clock::Same => {}
@@ -352,13 +351,6 @@ impl State {
             }
             Clock::FarAhead => self.step_ahead(2 * scope.instances[0].ttl),
         }
-    }
-
-    /// A store that has lost its board cannot know which revision was on it: an earlier write of the same holder may
-    /// come in then, and readers' own floors keep it from being shown. Which epoch wrote last still counts.
-    fn lose_board(&mut self) {
-        self.server.board = None;
-        self.accepted = self.accepted.map(|(epoch, _)| (epoch, 0));
     }
 
     fn stray(&mut self, order: Order) {
@@ -413,8 +405,9 @@ impl State {
     /// The store carries a command out; what must never happen is noted.
     fn serve(&mut self, world: &World, order: Order) -> Option<Answer> {
         let scope = &world.scope;
-        if let Order::Write { token, epoch, revision } = order {
-            if self.server.write(scope, token, epoch, revision) {
+        if let Order::Write { token, epoch, mark, revision } = order {
+            let proof = Proof { token: text(token), epoch: i64::from(epoch), mark_us: i64::from(mark) };
+            if self.server.write(scope, &proof, revision) {
                 self.broken.s4 |=
                     self.last.is_some_and(|(last, _)| last > epoch) || self.accepted > Some((epoch, revision));
                 self.accepted = self.accepted.max(Some((epoch, revision)));

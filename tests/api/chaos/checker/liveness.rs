@@ -74,7 +74,7 @@ fn ends_in_redis(history: &History, epoch: i64, until: Micros) -> Ends {
         match &entry.change {
             Change::Begins(read) => lease = read.clone(),
             Change::Lease(written) => lease.merge(written),
-            Change::Forgotten | Change::Emptied => lease = LeaseWrite::default(),
+            Change::Forgotten => lease = LeaseWrite::default(),
             Change::Snapshot { .. } => {}
         }
         if lease.epoch == Some(epoch) && lease.until.is_some() {
