@@ -33,6 +33,7 @@ mod follows;
 mod requests;
 mod runs;
 mod takeover;
+mod writer;
 mod writes;
 
 /// The longest sleep when nothing is due: a bound, not a poll of anything remote.

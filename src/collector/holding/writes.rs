@@ -1,22 +1,18 @@
 //! What goes out: first through the gate, then to the board.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use tracing::{debug, warn};
 
 use crate::{
     board::{self, Publication, Written},
-    claim::{Grant, Proof},
-    clock::{BootTime, Clock},
-    collector::{gate::PublishGate, outbox::Batch},
+    clock::BootTime,
+    collector::outbox::Batch,
     history,
     snapshot::Snapshot,
 };
 
-use super::{Done, Holding};
+use super::{Done, Holding, writer::Writer};
 
 /// The last words of a stopping holder get this long.
 const LAST_WRITE: Duration = Duration::from_millis(400);
@@ -39,7 +35,7 @@ impl Holding<'_> {
 
     pub(super) fn writer(&self) -> Writer {
         let (gate, clock) = (self.collector.gate.clone(), self.collector.clock.clone());
-        Writer { gate, clock, grant: self.grant.clone() }
+        Writer::new(gate, clock, self.grant.clone())
     }
 
     fn publication(&mut self, batch: &Batch) -> Option<Publication> {
@@ -130,24 +126,5 @@ impl Holding<'_> {
             Err(_) => "unanswered",
         };
         history::written(&self.grant, self.revision, self.now(), outcome);
-    }
-}
-
-/// Writes to the board under one grant. Judged by the clock at the moment of sending, since the task may have slept: what
-/// has not gone out by the deadline never does.
-pub(super) struct Writer {
-    gate: Arc<PublishGate>,
-    clock: Arc<dyn Clock>,
-    grant: Grant,
-}
-
-// === impl Writer ===
-
-impl Writer {
-    pub async fn write<T>(&self, send: impl AsyncFnOnce(Proof) -> Result<T, board::Error>) -> Result<T, board::Error> {
-        let over = || board::Error::Unavailable("the lease was over before the board answered".to_owned());
-        let claim = self.gate.current_claim().filter(|claim| claim.grant == self.grant).ok_or_else(over)?;
-        let left = claim.deadline.saturating_since(self.clock.now());
-        tokio::time::timeout(left, send(claim.proof())).await.map_err(|_| over())?
     }
 }
