@@ -23,11 +23,10 @@ const WARM_UP: Duration = Duration::from_secs(5);
 /// What every statement of rowcount is marked by.
 const OURS: &str = "%/* rowcount */%";
 
-/// What the statements of a reading are for, and what the text of each of them has; the first comes seldom, the second
-/// twice.
+/// What the statements of a reading are for, and what the text of each of them has; the first comes seldom.
 const READING: [(&str, &str); 6] = [
     ("list of leaves", "RECURSIVE named"),
-    ("fingerprints", "hashoidextended"),
+    ("fingerprint", "hashoidextended"),
     ("sessions", "pg_stat_activity"),
     ("counters", "pg_stat_get_tuples_inserted"),
     ("filenodes", "pg_relation_filenode"),

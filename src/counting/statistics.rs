@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -66,39 +66,44 @@ impl Counting {
         let filenodes = session.fetch(Statement::KeptOf(statement::FILENODES, &oids), LIMIT).await?;
         let filenodes = answer::filenodes(&oids, &filenodes)?;
 
+        // The look before was the last reading's, or that of the list.
         if fingerprint(&mut session, tables, &list.parents).await? != list.fingerprint {
+            self.last_list().take();
             return Ok(None);
         }
         let (local_end, trees) = (LocalTimes { asked, answered }, list.trees.clone());
         Ok(Some(Reading { activity, counters, sentinels, end, local_end, filenodes, trees }))
     }
 
-    /// The leaves of these tables, with the fingerprint of now; `None` when they come and go.
+    /// The leaves of these tables, with their fingerprint as of now or of the last reading; `None` when they come and go.
     async fn leaf_list(
         &self,
         session: &mut Lent<'_>,
         tables: &BTreeSet<String>,
     ) -> Result<Option<Arc<LeafList>>, Failure> {
-        let last = || self.leaf_list.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = last().clone().filter(|list| list.is_of(tables));
-        let mut parents = known.as_ref().map(|list| list.parents.clone()).unwrap_or_default();
+        let known = self.last_list().clone().filter(|list| list.is_of(tables));
+        if let Some(list) = known.as_ref().filter(|list| !list.is_old()) {
+            return Ok(Some(list.clone()));
+        }
+        let mut parents = known.map(|list| list.parents.clone()).unwrap_or_default();
         // Which relations may have children is learned at the first look, and that none came meanwhile at the second.
         for _ in 0..2 {
             let fingerprint = fingerprint(session, tables, &parents).await?;
-            if let Some(list) = known.as_ref().filter(|list| list.holds(&parents, &fingerprint)) {
-                return Ok(Some(list.clone()));
-            }
             let rows = session.fetch(Statement::Once(&statement::leaves(tables)), LIMIT).await?;
             let found = answer::parents(&rows)?;
             if found == parents {
                 let trees = answer::trees(tables, &rows)?;
                 let list = Arc::new(LeafList::new(tables.clone(), parents, fingerprint, trees));
-                *last() = Some(list.clone());
+                *self.last_list() = Some(list.clone());
                 return Ok(Some(list));
             }
             parents = found;
         }
         Ok(None)
+    }
+
+    fn last_list(&self) -> MutexGuard<'_, Option<Arc<LeafList>>> {
+        self.leaf_list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts the rows of one leaf exactly, for at most `limit` on the server.

@@ -79,9 +79,28 @@ impl Store {
         }
     }
 
-    /// Waits until the master has a replica that knows all that it knows.
-    pub async fn has_heir(&self) {
-        self.heir().await;
+    /// Waits until the master, whoever that is by now, has a replica that knows all that it knows. On a busy machine
+    /// Sentinels and nodes fail over by themselves too.
+    pub async fn settle(&mut self) {
+        polled("the master has a replica", async || {
+            match self {
+                Self::Alone(_) => unreachable!("it has no replica"),
+                Self::Sentinels(set, master) => {
+                    let is_master = async |server: &RedisServer| {
+                        let info = server.cli(&["INFO", "replication"]).await.unwrap_or_default();
+                        info.contains("role:master") && info.contains("state=online")
+                    };
+                    for (number, server) in set.servers.iter().enumerate() {
+                        if is_master(server).await {
+                            *master = number;
+                        }
+                    }
+                }
+                Self::Cluster(cluster, owner) => *owner = cluster.owner(None).await,
+            }
+            self.an_heir().await
+        })
+        .await;
     }
 
     /// From here on no replica gets what is written.
@@ -120,22 +139,23 @@ impl Store {
     }
 
     async fn heir(&self) -> usize {
+        polled("the master has a replica", async || self.an_heir().await).await
+    }
+
+    async fn an_heir(&self) -> Option<usize> {
         let servers = match self {
             Self::Alone(_) => unreachable!("it has no replica"),
             Self::Sentinels(set, _) => &set.servers,
             Self::Cluster(cluster, _) => &cluster.nodes,
         };
         let of_it = format!("master_port:{}", self.master().port());
-        polled("the master has a replica", async || {
-            for (number, server) in servers.iter().enumerate() {
-                let info = server.cli(&["INFO", "replication"]).await.unwrap_or_default();
-                if ["role:slave", &of_it, "master_link_status:up"].iter().all(|line| info.contains(line)) {
-                    return Some(number);
-                }
+        for (number, server) in servers.iter().enumerate() {
+            let info = server.cli(&["INFO", "replication"]).await.unwrap_or_default();
+            if ["role:slave", &of_it, "master_link_status:up"].iter().all(|line| info.contains(line)) {
+                return Some(number);
             }
-            None
-        })
-        .await
+        }
+        None
     }
 }
 

@@ -47,7 +47,7 @@ async fn a_statement_that_somebody_cancels_on_the_server_has_not_run_out_of_time
     let counting = Counting::new(config(&url, 1), "a");
     let query = sql(ENDLESS[1]);
     let cancelling = async {
-        until_some(&mut admin, ACTIVE, 1).await;
+        until_some(&mut admin, "wait_event = 'PgSleep'", 1).await;
         backends(&mut admin, "pg_cancel_backend(pid)").await
     };
     let ((reason, message), cancelled) = tokio::join!(failure(&counting, &query), cancelling);

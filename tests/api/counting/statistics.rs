@@ -77,10 +77,15 @@ impl Setting {
     }
 }
 
+/// The first reading after leaves came or went is worth nothing.
 async fn read(counting: &Counting, tables: &[&str]) -> Option<Reading> {
     let tables = tables.iter().map(|&table| table.to_owned()).collect();
     let cancel = CancellationToken::new();
-    counting.read_statistics(&tables, &BTreeSet::new(), PLENTY, &cancel).await.unwrap()
+    let read = async || counting.read_statistics(&tables, &BTreeSet::new(), PLENTY, &cancel).await.unwrap();
+    match read().await {
+        None => read().await,
+        reading => reading,
+    }
 }
 
 fn leaves(tree: &Tree) -> Vec<&str> {

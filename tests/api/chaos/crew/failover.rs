@@ -9,7 +9,8 @@ impl Crew<'_> {
     /// Lets a replica become the master, and waits until it is. Whoever was the master becomes its replica.
     pub(super) async fn fail_over(&mut self, how: FailOver, holder: usize) {
         // An earlier fail-over may have left it alone.
-        self.store.has_heir().await;
+        self.store.settle().await;
+        self.has_master();
         match how {
             FailOver::Asked => self.store.ask_for_fail_over().await,
             FailOver::Killed => self.store.master_mut().kill().await.expect("the master is killed"),
@@ -28,6 +29,16 @@ impl Crew<'_> {
         if how != FailOver::Asked {
             old.restart().await.expect("the old master starts");
         }
-        self.url.send_replace(self.store.master().url());
+        self.has_master();
+    }
+
+    /// Says which server that is to whoever watches it.
+    fn has_master(&self) {
+        let master = self.store.master().url();
+        self.url.send_if_modified(|url| {
+            let is_new = *url != master;
+            *url = master;
+            is_new
+        });
     }
 }
