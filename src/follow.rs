@@ -9,7 +9,7 @@
 //! Every condition below stands for a way in which the counters were seen to mislead. What voids a leaf is listed in
 //! `step`, and nothing else does.
 
-pub use activity::{Activity, Session, SessionId, SessionKind, SessionState};
+pub use activity::{Activity, FLUSHED_AFTER, Session, SessionId, SessionKind, SessionState};
 pub use anchor::{Counted, Ticket};
 pub use bounds::Bounds;
 pub use follower::{Follower, Note, Rows, SavedLeaf, State};

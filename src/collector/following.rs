@@ -272,8 +272,10 @@ impl Following {
                 self.denied.remove(&oid);
             }
             Err(failure) => {
-                self.follower.abandon_anchor(oid, ticket);
-                if failure.reason == FailureReason::Permission {
+                // A right that is missing is noticed before anything is read.
+                let is_denied = failure.reason == FailureReason::Permission;
+                self.follower.abandon_anchor(oid, ticket, !is_denied);
+                if is_denied {
                     self.denied.insert(oid, failure.clone());
                 }
             }

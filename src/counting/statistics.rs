@@ -5,9 +5,10 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
+use sqlx::postgres::types;
 use tokio_util::sync::CancellationToken;
 use tracing::instrument;
 
@@ -17,10 +18,11 @@ use crate::{
     follow::{Counted, LocalTimes, Oid, Reading, Support, Tree, Trees},
 };
 use leaf_list::LeafList;
-use sqlx::postgres::types;
+use obstacles::Obstacles;
 
 pub mod answer;
 pub mod leaf_list;
+pub mod obstacles;
 pub mod statement;
 
 /// For one statement of a reading, on the server.
@@ -68,7 +70,7 @@ impl Counting {
 
         // The look before was the last reading's, or that of the list.
         if fingerprint(&mut session, tables, &list.parents).await? != list.fingerprint {
-            self.last_list().take();
+            list.outdate();
             return Ok(None);
         }
         let (local_end, trees) = (LocalTimes { asked, answered }, list.trees.clone());
@@ -88,12 +90,13 @@ impl Counting {
         let mut parents = known.map(|list| list.parents.clone()).unwrap_or_default();
         // Which relations may have children is learned at the first look, and that none came meanwhile at the second.
         for _ in 0..2 {
+            let begun = Instant::now();
             let fingerprint = fingerprint(session, tables, &parents).await?;
             let rows = session.fetch(Statement::Once(&statement::leaves(tables)), LIMIT).await?;
             let found = answer::parents(&rows)?;
             if found == parents {
                 let trees = answer::trees(tables, &rows)?;
-                let list = Arc::new(LeafList::new(tables.clone(), parents, fingerprint, trees));
+                let list = Arc::new(LeafList::new(tables.clone(), parents, fingerprint, trees, begun));
                 *self.last_list() = Some(list.clone());
                 return Ok(Some(list));
             }
@@ -131,10 +134,10 @@ impl Counting {
 }
 
 impl Counting {
-    /// Those of these leaves that our role may not count, by name: it has no SELECT on them, or a policy hides rows.
-    pub async fn uncountable(&self, leaves: &BTreeSet<Oid>, time_left: Duration) -> Result<Vec<String>, Failure> {
-        let sql = statement::uncountable(leaves);
-        answer::names(&self.pool.run(&sql, LIMIT, time_left, &CancellationToken::new()).await.rows?)
+    /// What keeps our role from counting these leaves.
+    pub async fn obstacles(&self, leaves: &BTreeSet<Oid>, time_left: Duration) -> Result<Obstacles, Failure> {
+        let sql = statement::obstacles(leaves);
+        answer::obstacles(&self.pool.run(&sql, LIMIT, time_left, &CancellationToken::new()).await.rows?)
     }
 }
 

@@ -40,7 +40,7 @@ pub fn options(config: &DatabaseConfig, application_name: &str) -> Result<PgConn
     }
     // The driver would log the text of statements.
     let options = options.application_name(application_name).options(SETTINGS).disable_statement_logging();
-    // Those of a reading; that of a list of leaves has a new text whenever leaves come or go.
+    // Those of a reading; that of the fingerprint has a new text whenever other relations may have children.
     Ok(options.statement_cache_capacity(KEPT_STATEMENTS))
 }
 

@@ -6,7 +6,7 @@ use super::ServerTime;
 
 /// A session flushes what it committed when it becomes idle, and at the latest 10.0 s after the commit when it stays
 /// idle from then on. Exactly 10 s, without a margin, was seen to fail.
-const FLUSHED_AFTER: Duration = Duration::from_secs(11);
+pub const FLUSHED_AFTER: Duration = Duration::from_secs(11);
 
 /// The sessions of the database, read before the counters: whoever began to commit later does not count here.
 #[derive(Clone, Debug, PartialEq, Eq)]

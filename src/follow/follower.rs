@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
 
 use super::{
@@ -12,6 +13,10 @@ use super::{
     restless::Restless,
     tree::{LeafName, Oid, Tree, Trees},
 };
+
+/// Leaves that another follower knew of are kept for so long without a table: which tables are followed is found out one
+/// after the other.
+const ORPHANS_LAST: Duration = Duration::from_secs(3600);
 
 /// Follows tables.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +28,8 @@ pub struct Follower {
     leaves: BTreeMap<Oid, Leaf>,
     restless: Restless,
     last: Option<Moment>,
+    /// The first reading.
+    began: Option<ServerTime>,
     tickets: u64,
 }
 
@@ -116,7 +123,8 @@ impl Follower {
         }
         self.restless.take(activity);
         self.last = Some(moment);
-        self.drop_gone(trees.clone());
+        let began = *self.began.get_or_insert(moment.now);
+        self.drop_gone(trees.clone(), moment.now.since(began) >= ORPHANS_LAST);
         if sentinels.in_recovery {
             return notes;
         }
@@ -191,10 +199,10 @@ impl Follower {
         }
     }
 
-    /// It failed.
-    pub fn abandon_anchor(&mut self, oid: Oid, ticket: Ticket) {
+    /// It failed, and `cost` the server something or did not.
+    pub fn abandon_anchor(&mut self, oid: Oid, ticket: Ticket, cost: bool) {
         if let (Some(leaf), Some(last)) = (self.leaves.get_mut(&oid), self.last) {
-            leaf.abandon_anchor(ticket, last.now);
+            leaf.abandon_anchor(ticket, cost, last.now);
         }
     }
 
@@ -235,14 +243,17 @@ impl Follower {
         (voided > 0).then_some(Note::AllVoided(why, voided))
     }
 
-    /// Forgets leaves that the tables had and have no more.
-    fn drop_gone(&mut self, trees: Trees) {
+    /// Forgets leaves that the tables had and have no more; in the end also those that nobody has asked for.
+    fn drop_gone(&mut self, trees: Trees, orphans: bool) {
         let before = std::mem::replace(&mut self.trees, trees);
         let kept: BTreeSet<Oid> = self.trees.values().flat_map(Tree::leaves).map(|(oid, _)| oid).collect();
         for (oid, _) in before.values().flat_map(Tree::leaves) {
             if !kept.contains(&oid) {
                 self.leaves.remove(&oid);
             }
+        }
+        if orphans {
+            self.leaves.retain(|oid, _| kept.contains(oid));
         }
     }
 

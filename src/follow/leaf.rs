@@ -175,12 +175,11 @@ impl Leaf {
         }
     }
 
-    /// It failed.
-    pub fn abandon_anchor(&mut self, ticket: Ticket, now: ServerTime) {
+    /// It failed. When that `cost` the server something, each time it waits longer for the next one.
+    pub fn abandon_anchor(&mut self, ticket: Ticket, cost: bool, now: ServerTime) {
         if self.anchor.take_if(|anchor| anchor.ticket == ticket).is_some() {
-            let wait = RETRY_WAIT * 2_u32.pow(self.failures.min(RETRY_DOUBLINGS));
-            self.failures += 1;
-            self.retry_at = Some(now + wait);
+            self.retry_at = Some(now + RETRY_WAIT * 2_u32.pow(self.failures.min(RETRY_DOUBLINGS)));
+            self.failures += u32::from(cost);
         }
     }
 
@@ -316,10 +315,10 @@ mod tests {
     fn a_count_of_an_earlier_beginning_is_not_taken() {
         let mut leaf = Leaf::new(sample(0, 0), at(0));
         leaf.begin_anchor(Ticket(1), at(0));
-        leaf.abandon_anchor(Ticket(1), at(0));
+        leaf.abandon_anchor(Ticket(1), true, at(0));
         leaf.begin_anchor(Ticket(2), at(0));
         leaf.counted_by(Ticket(1), ANCHOR);
-        leaf.abandon_anchor(Ticket(1), at(0));
+        leaf.abandon_anchor(Ticket(1), true, at(0));
         assert_eq!(leaf.counted(), None);
         leaf.counted_by(Ticket(2), ANCHOR);
         assert_eq!(leaf.counted(), Some(50));
@@ -330,8 +329,18 @@ mod tests {
         let mut leaf = Leaf::new(sample(0, 0), at(0));
         for (begun, again) in [(0, 30), (30, 90), (90, 210)] {
             leaf.begin_anchor(Ticket(1), at(0));
-            leaf.abandon_anchor(Ticket(1), at(begun));
+            leaf.abandon_anchor(Ticket(1), true, at(begun));
             assert_eq!((leaf.wants_anchor(at(again - 1)), leaf.wants_anchor(at(again))), (None, Some(i64::MAX)));
+        }
+    }
+
+    #[test]
+    fn a_count_that_was_refused_is_tried_again_as_soon_each_time() {
+        let mut leaf = Leaf::new(sample(0, 0), at(0));
+        for begun in [0, 30, 60, 90] {
+            leaf.begin_anchor(Ticket(1), at(0));
+            leaf.abandon_anchor(Ticket(1), false, at(begun));
+            assert_eq!(leaf.wants_anchor(at(begun + 30)), Some(i64::MAX));
         }
     }
 

@@ -173,13 +173,17 @@ async fn leaves_that_may_not_be_counted_are_told_with_the_grant_and_the_table_is
         Some(alice.count("big").await).filter(|count| count.method() == Method::Exact)
     });
     assert_eq!(exact.await.row_count, Some(120_000));
-    let check = async || String::from_utf8(fleet.run(&["check", "--connect"], &[]).await.stdout).unwrap();
-    let stdout = check().await;
+    let check = async || {
+        let output = fleet.run(&["check", "--connect"], &[]).await;
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, stdout) = check().await;
     assert!(stdout.contains("run GRANT SELECT ON public.big_1, public.big_2 TO reader"), "{stdout}");
+    assert_eq!(code, Some(1), "it is a fault");
 
     fleet.sql("GRANT SELECT ON big_1, big_2 TO reader; ALTER ROLE reader SET track_counts = off").await;
     fleet.sql("ALTER ROLE reader RESET track_counts; CREATE ROLE batch; ALTER ROLE batch SET track_counts = off").await;
-    let stdout = check().await;
+    let (_, stdout) = check().await;
     let big = stdout.lines().find(|line| line.starts_with("big")).unwrap();
     assert!(big.contains("about 120,000 rows, followed: a reading of its 2 leaves took "), "{stdout}");
     assert!(stdout.contains("track_counts is off for role batch"), "{stdout}");

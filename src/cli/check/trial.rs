@@ -14,7 +14,7 @@ use crate::{
     collector::pace,
     counting::Counting,
     failure::{Failure, FailureReason},
-    follow::{Oid, Support, Tree},
+    follow::{Oid, Refusal, Support, Tree},
     query::{Method, Query},
 };
 
@@ -32,6 +32,14 @@ pub struct Trials<'a> {
     role: String,
     /// For a connection that has to be made anew.
     slack: Duration,
+}
+
+/// Why a table cannot be followed.
+enum Unfollowed {
+    /// Whoever grants it a right changes that.
+    RightMissing(String),
+    /// It is so on this server, or of this table.
+    Impossible(String),
 }
 
 // === impl Trials ===
@@ -68,7 +76,7 @@ impl<'a> Trials<'a> {
         let rows = self.counting.estimate_rows(table, query.timeout + self.slack, &cancel).await;
         let rows = rows.map_err(|failure| line(&failure))?;
         if query.method == Method::Followed {
-            return self.followed(table, rows, query).await.map_err(|why| format!("not followed: {why}"));
+            return self.followed(table, rows, query).await.map_err(|why| format!("not followed: {}", why.text()));
         }
         if !pace::is_large(query, rows) {
             return self.counted(query, Some(cost)).await;
@@ -78,7 +86,8 @@ impl<'a> Trials<'a> {
         match query.method {
             Method::Auto => match self.followed(table, rows, query).await {
                 Ok(told) => Ok(told),
-                Err(why) => Ok(format!("{large}; not followed: {why}")),
+                Err(Unfollowed::RightMissing(why)) => Err(format!("{large}; not followed: {why}")),
+                Err(Unfollowed::Impossible(why)) => Ok(format!("{large}; not followed: {why}")),
             },
             _ => Ok(large),
         }
@@ -104,24 +113,26 @@ impl<'a> Trials<'a> {
     }
 
     /// Reads its statistics once, and sees whether its leaves may be counted.
-    async fn followed(&self, table: &str, rows: i64, query: &Query) -> Outcome {
-        if let Some(why) = self.support.refusal() {
-            return Err(why.to_string());
+    async fn followed(&self, table: &str, rows: i64, query: &Query) -> Result<String, Unfollowed> {
+        match self.support.refusal() {
+            Some(why @ Refusal::Hidden(_)) => return Err(Unfollowed::RightMissing(why.to_string())),
+            Some(why) => return Err(Unfollowed::Impossible(why.to_string())),
+            None => {}
         }
+        let impossible = |failure: Failure| Unfollowed::Impossible(line(&failure));
         let (cancel, time) = (CancellationToken::new(), query.timeout + self.slack);
         let began = Instant::now();
         let reading = self.counting.read_statistics(&[table.to_owned()].into(), &BTreeSet::new(), time, &cancel).await;
         let took = began.elapsed();
-        let reading = reading.map_err(|failure| line(&failure))?.ok_or("its leaves come and go, try again")?;
+        let come_and_go = || Unfollowed::Impossible("its leaves come and go, try again".to_owned());
+        let reading = reading.map_err(impossible)?.ok_or_else(come_and_go)?;
         let leaves: BTreeSet<Oid> = match &reading.trees[table] {
-            Tree::Missing => return Err("there is no such table".to_owned()),
-            Tree::Refused(why) => return Err(why.clone()),
+            Tree::Missing => return Err(Unfollowed::Impossible("there is no such table".to_owned())),
+            Tree::Refused(why) => return Err(Unfollowed::Impossible(why.clone())),
             tree @ Tree::Leaves(_) => tree.leaves().map(|(oid, _)| oid).collect(),
         };
-        let closed = self.counting.uncountable(&leaves, time).await.map_err(|failure| line(&failure))?;
-        if !closed.is_empty() {
-            let names = closed.join(", ");
-            return Err(format!("its leaves cannot all be counted: run GRANT SELECT ON {names} TO {}", self.role));
+        if let Some(remedy) = self.counting.obstacles(&leaves, time).await.map_err(impossible)?.remedy(&self.role) {
+            return Err(Unfollowed::RightMissing(format!("its leaves cannot all be counted: {remedy}")));
         }
         let count = ROW * u32::try_from(rows).unwrap_or(u32::MAX);
         Ok(format!(
@@ -131,5 +142,14 @@ impl<'a> Trials<'a> {
             took.as_secs_f64() * 1000.0,
             text::span(count)
         ))
+    }
+}
+
+// === impl Unfollowed ===
+
+impl Unfollowed {
+    fn text(self) -> String {
+        let (Self::RightMissing(why) | Self::Impossible(why)) = self;
+        why
     }
 }

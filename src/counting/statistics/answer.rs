@@ -7,6 +7,7 @@ use sqlx::{
     postgres::{PgRow, types},
 };
 
+use super::obstacles::Obstacles;
 use crate::{
     failure::{Failure, FailureReason},
     follow::{
@@ -102,7 +103,7 @@ pub fn fingerprint(rows: &[PgRow]) -> Result<String, Failure> {
     get(rows.first().ok_or_else(unreadable)?, 0)
 }
 
-/// Those of `leaves` that may have children: a leaf of a partitioned table may not.
+/// Those of `leaves` that may have children: a partition that has rows may not, as long as it is one.
 pub fn parents(rows: &[PgRow]) -> Result<BTreeSet<Oid>, Failure> {
     let mut parents = BTreeSet::new();
     for row in rows {
@@ -171,9 +172,18 @@ pub fn counted(rows: &[PgRow]) -> Result<(Counted, Oid), Failure> {
     Ok((Counted { rows: get(row, 0)?, end: ServerTime::from_us(get(row, 2)?) }, oid(row, 1)?))
 }
 
-/// To `uncountable`.
-pub fn names(rows: &[PgRow]) -> Result<Vec<String>, Failure> {
-    rows.iter().map(|row| get(row, 0)).collect()
+/// To `obstacles`.
+pub fn obstacles(rows: &[PgRow]) -> Result<Obstacles, Failure> {
+    let mut obstacles = Obstacles::default();
+    for row in rows {
+        let names = match get(row, 0)? {
+            "schema" => &mut obstacles.schemas,
+            "leaf" => &mut obstacles.leaves,
+            _ => &mut obstacles.policies,
+        };
+        names.push(get(row, 1)?);
+    }
+    Ok(obstacles)
 }
 
 fn oid(row: &PgRow, column: usize) -> Result<Oid, Failure> {

@@ -3,13 +3,15 @@
 
 use std::{
     collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use crate::follow::{Oid, Trees};
 
-/// Names, estimates and kinds are asked again after so long: before an exact count that began meanwhile is worth
-/// anything, so that no leaf is followed whose access method has become another.
+/// A list is used for less time than changes take to be told at the latest (`FLUSHED_AFTER`): a leaf that went and came
+/// back between two looks did so later than what a reading is complete until, and one whose access method has become
+/// another is found out before an exact count that began meanwhile is worth anything.
 const LASTS: Duration = Duration::from_secs(10);
 
 /// What was looked up.
@@ -22,14 +24,26 @@ pub struct LeafList {
     /// The tables and their leaves.
     pub trees: Trees,
     at: Instant,
+    is_outdated: AtomicBool,
 }
 
 // === impl LeafList ===
 
 impl LeafList {
-    /// Looked up now.
-    pub fn new(tables: BTreeSet<String>, parents: BTreeSet<Oid>, fingerprint: String, trees: Trees) -> Self {
-        Self { tables, parents, fingerprint, trees, at: Instant::now() }
+    /// Looked up since `at`.
+    pub fn new(
+        tables: BTreeSet<String>,
+        parents: BTreeSet<Oid>,
+        fingerprint: String,
+        trees: Trees,
+        at: Instant,
+    ) -> Self {
+        Self { tables, parents, fingerprint, trees, at, is_outdated: AtomicBool::new(false) }
+    }
+
+    /// Leaves came or went.
+    pub fn outdate(&self) {
+        self.is_outdated.store(true, Ordering::Relaxed);
     }
 
     /// Whether it is of these tables.
@@ -37,23 +51,27 @@ impl LeafList {
         self.tables == *tables
     }
 
-    /// Whether something of it may have changed that its fingerprint does not show.
+    /// Whether it is to be looked up anew.
     pub fn is_old(&self) -> bool {
-        self.at.elapsed() >= LASTS
+        self.is_outdated.load(Ordering::Relaxed) || self.at.elapsed() >= LASTS
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::follow::FLUSHED_AFTER;
 
     #[test]
     fn it_is_of_the_same_tables_and_not_for_long() {
         let tables = BTreeSet::from(["tags".to_owned()]);
-        let mut list = LeafList::new(tables.clone(), [7].into(), "a".to_owned(), Trees::new());
-        assert!(list.is_of(&tables) && !list.is_of(&["blobs".to_owned()].into()));
-        assert!(!list.is_old());
-        list.at = list.at.checked_sub(LASTS).unwrap();
-        assert!(list.is_old());
+        let list = |at| LeafList::new(tables.clone(), [7].into(), "a".to_owned(), Trees::new(), at);
+        let new = list(Instant::now());
+        assert!(new.is_of(&tables) && !new.is_of(&["blobs".to_owned()].into()));
+        assert!(!new.is_old());
+        new.outdate();
+        assert!(new.is_old(), "leaves came or went");
+        assert!(list(Instant::now().checked_sub(LASTS).unwrap()).is_old());
+        assert!(LASTS < FLUSHED_AFTER);
     }
 }

@@ -75,7 +75,7 @@ SELECT tree.n, tree.is_root, c.oid::int8, c.relkind::text, \
   format('%s.%I', c.relnamespace::regnamespace, c.relname), \
   CASE WHEN c.reltuples = 0 AND c.relpages = 0 AND current_setting('server_version_num')::int4 < 140000 \
     THEN -1 ELSE c.reltuples::int8 END, \
-  c.relpersistence = 't' AND NOT tree.is_root, c.relkind = 'p' OR NOT c.relispartition \
+  c.relpersistence = 't' AND NOT tree.is_root, c.relkind = 'p' OR NOT c.relispartition OR tree.is_root \
 FROM (SELECT * FROM pg_class WHERE oid = ANY (ARRAY(SELECT oid FROM tree)) OFFSET 0) c JOIN tree ON tree.oid = c.oid";
 
 /// `tree`: the relations that these tables consist of.
@@ -119,13 +119,15 @@ pub fn count(name: &str) -> String {
     )
 }
 
-/// Those of these leaves that our role may not read in full.
-pub fn uncountable(oids: &BTreeSet<Oid>) -> String {
+/// What keeps our role from reading these leaves in full: schemas and leaves without the right, leaves with a policy.
+pub fn obstacles(oids: &BTreeSet<Oid>) -> String {
     format!(
-        "SELECT /* rowcount */ format('%I.%I', s.nspname, c.relname) FROM pg_class c \
-         JOIN pg_namespace s ON s.oid = c.relnamespace WHERE c.oid = ANY ({}) \
-         AND (NOT has_schema_privilege(s.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT') \
-           OR row_security_active(c.oid)) ORDER BY 1",
+        "WITH /* rowcount */ leaf AS (SELECT s.oid AS schema, quote_ident(s.nspname) AS schema_name, c.oid, \
+           format('%I.%I', s.nspname, c.relname) AS name \
+           FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace WHERE c.oid = ANY ({})) \
+         SELECT 'schema', schema_name FROM leaf WHERE NOT has_schema_privilege(schema, 'USAGE') \
+         UNION SELECT 'leaf', name FROM leaf WHERE NOT has_table_privilege(oid, 'SELECT') \
+         UNION SELECT 'policy', name FROM leaf WHERE row_security_active(oid) ORDER BY 1, 2",
         array(oids)
     )
 }

@@ -227,6 +227,18 @@ fn what_was_handed_on_waits_until_its_table_is_read() {
 }
 
 #[test]
+fn what_was_handed_on_and_nobody_reads_is_forgotten_in_the_end() {
+    let mut follower = Follower::resume(followed().state().unwrap());
+    let read_other = |follower: &mut Follower, second| {
+        let mut other = reading(second, &[]);
+        other.trees = [("blobs".to_owned(), tree(&[]))].into();
+        follower.take(&other);
+        follower.state().unwrap().leaves.len()
+    };
+    assert_eq!([20, 3_619, 3_620].map(|second| read_other(&mut follower, second)), [2, 2, 0]);
+}
+
+#[test]
 fn times_of_the_server_become_times_of_this_machine_on_the_safe_side() {
     let reading = reading(100, &[]);
     let asked = reading.local_end.asked;

@@ -176,7 +176,7 @@ pub fn counting(url: &str) -> Counting {
 fn end(follower: &mut Follower, oid: Oid, ticket: Ticket, counted: Option<Counted>) {
     match counted {
         Some(counted) => follower.counted(oid, ticket, counted),
-        None => follower.abandon_anchor(oid, ticket),
+        None => follower.abandon_anchor(oid, ticket, true),
     }
 }
 

@@ -169,6 +169,40 @@ async fn leaves_that_rest_are_left_out() {
 }
 
 #[tokio::test]
+async fn a_partition_that_is_followed_by_itself_may_get_children_once_it_is_none() {
+    let mut setting = Setting::new(SCHEMA).await;
+    assert_eq!(leaves(&setting.read(&["tags_2"]).await.trees["tags_2"]), ["public.tags_2"]);
+    setting.run("ALTER TABLE tags DETACH PARTITION tags_2; CREATE TABLE heir () INHERITS (tags_2)").await;
+    assert_eq!(leaves(&setting.read(&["tags_2"]).await.trees["tags_2"]), ["public.tags_2", "public.heir"]);
+}
+
+#[tokio::test]
+async fn what_keeps_a_role_from_counting_leaves_is_told_by_its_remedy() {
+    let mut setting = Setting::new(&format!(
+        "{SCHEMA}
+        CREATE SCHEMA parts; ALTER TABLE tags_2 SET SCHEMA parts;
+        CREATE ROLE reader LOGIN; GRANT pg_read_all_stats TO reader; GRANT SELECT ON plain TO reader;
+        ALTER TABLE plain ENABLE ROW LEVEL SECURITY"
+    ))
+    .await;
+    let url = format!("postgres://reader@127.0.0.1:{}/registry", setting.postgres.port());
+    let reader = Counting::new(config(&url, 1), "b");
+    let reading = read(&reader, &["tags", "plain"]).await.unwrap();
+    let oids = reading.counters.into_keys().collect();
+    let remedy = async || reader.obstacles(&oids, PLENTY).await.unwrap().remedy("reader");
+    assert_eq!(
+        remedy().await.as_deref(),
+        Some(
+            "run GRANT USAGE ON SCHEMA parts TO reader; GRANT SELECT ON parts.tags_2, public.tags_1 TO reader; \
+             ALTER ROLE reader BYPASSRLS, since a policy hides rows of public.plain"
+        )
+    );
+    setting.run("GRANT USAGE ON SCHEMA parts TO reader; GRANT SELECT ON parts.tags_2, public.tags_1 TO reader").await;
+    setting.run("ALTER ROLE reader BYPASSRLS").await;
+    assert_eq!(remedy().await, None, "it was as told");
+}
+
+#[tokio::test]
 async fn what_cannot_be_followed_says_why_and_fails_no_other_table() {
     let setting = Setting::new(&format!(
         "{SCHEMA}
