@@ -20,9 +20,9 @@ pub struct Grant {
 /// What goes with every write to the board.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
-    /// The writer's.
+    /// Whose write it is.
     pub token: String,
-    /// The writer's.
+    /// Under which epoch.
     pub epoch: i64,
     /// The last time that the store had lost its past, as far as the writer has heard.
     pub mark_us: i64,

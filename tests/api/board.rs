@@ -21,8 +21,8 @@ pub mod bench;
 mod faults;
 mod waiting;
 
-fn snapshot(grant: &Proof, revision: i64) -> Snapshot {
-    let Proof { token, epoch, .. } = grant.clone();
+fn snapshot(proof: &Proof, revision: i64) -> Snapshot {
+    let Proof { token, epoch, .. } = proof.clone();
     let publish_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     Snapshot { epoch, token, revision, publish_time, last_collection: None, counts: [].into() }
 }
@@ -35,7 +35,7 @@ fn of_collections<const N: usize>(collections: [Collection; N]) -> Publication {
     Publication { collections: collections.into(), ..Publication::default() }
 }
 
-fn collection(id: CollectionId, state: CollectionState, grant: &Proof) -> Collection {
+fn collection(id: CollectionId, state: CollectionState, proof: &Proof) -> Collection {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     Collection {
         id,
@@ -47,7 +47,7 @@ fn collection(id: CollectionId, state: CollectionState, grant: &Proof) -> Collec
         query_names: ["tags".parse().unwrap()].into(),
         failed_query_names: BTreeSet::new(),
         instance_id: "one".to_owned(),
-        epoch: grant.epoch,
+        epoch: proof.epoch,
         failure: None,
     }
 }
@@ -104,30 +104,30 @@ async fn the_guard_refuses_whoever_does_not_hold() {
 #[tokio::test]
 async fn a_revision_is_published_once_and_never_goes_back() {
     for bench in Bench::both().await {
-        let grant = bench.hold("alice").await;
-        let revision = grant.epoch + 3;
-        let done = collection(CollectionId::generate(), CollectionState::Succeeded, &grant);
-        let mut first = of_snapshot(snapshot(&grant, revision));
+        let proof = bench.hold("alice").await;
+        let revision = proof.epoch + 3;
+        let done = collection(CollectionId::generate(), CollectionState::Succeeded, &proof);
+        let mut first = of_snapshot(snapshot(&proof, revision));
         first.collections.push(done.clone());
         for _ in 0..2 {
             // The second stands for the retry of a write whose reply was lost.
-            assert_eq!(bench.board.publish(&grant, first.clone()).await.unwrap(), Written::Accepted, "{bench}");
+            assert_eq!(bench.board.publish(&proof, first.clone()).await.unwrap(), Written::Accepted, "{bench}");
         }
-        let mut other = snapshot(&grant, revision);
+        let mut other = snapshot(&proof, revision);
         other.last_collection = Some(done.id);
-        let older = snapshot(&grant, revision - 1);
+        let older = snapshot(&proof, revision - 1);
         for refused in [other, older] {
             let mut publication = of_snapshot(refused);
             publication.forget.push(done.id);
-            assert_eq!(bench.board.publish(&grant, publication).await.unwrap(), Written::NotHolder, "{bench}");
+            assert_eq!(bench.board.publish(&proof, publication).await.unwrap(), Written::NotHolder, "{bench}");
         }
         let state = bench.board.load().await.unwrap();
         assert_eq!(state.snapshot, first.snapshot, "{bench}");
         assert_eq!(state.collections, [(done.id, done.clone())].into(), "{bench}");
 
-        let mut next = of_snapshot(snapshot(&grant, revision + 1));
+        let mut next = of_snapshot(snapshot(&proof, revision + 1));
         next.forget.push(done.id);
-        assert_eq!(bench.board.publish(&grant, next.clone()).await.unwrap(), Written::Accepted, "{bench}");
+        assert_eq!(bench.board.publish(&proof, next.clone()).await.unwrap(), Written::Accepted, "{bench}");
         let state = bench.board.load().await.unwrap();
         assert_eq!((state.snapshot, state.collections.len()), (next.snapshot, 0), "{bench}");
     }
@@ -161,7 +161,7 @@ async fn any_number_of_triggers_make_one_pending_collection() {
 #[tokio::test]
 async fn a_request_id_stands_for_one_collection() {
     for bench in Bench::both().await {
-        let grant = bench.hold("alice").await;
+        let proof = bench.hold("alice").await;
         let first = request(&["tags"]);
         let id = first.new_id;
         let again = TriggerRequest { new_id: CollectionId::generate(), ..first.clone() };
@@ -173,8 +173,8 @@ async fn a_request_id_stands_for_one_collection() {
         assert_eq!(bench.board.trigger(joiner.clone()).await.unwrap(), Triggered::Joined(id), "{bench}");
 
         let pending = bench.board.load().await.unwrap().pending.unwrap();
-        let running = collection(id, CollectionState::Running, &grant);
-        assert_eq!(bench.board.begin(&grant, &pending, running).await.unwrap(), Begun::Accepted, "{bench}");
+        let running = collection(id, CollectionState::Running, &proof);
+        assert_eq!(bench.board.begin(&proof, &pending, running).await.unwrap(), Begun::Accepted, "{bench}");
         for repeated in [again, joiner] {
             assert_eq!(bench.board.trigger(repeated).await.unwrap(), Triggered::Joined(id), "{bench}");
         }
@@ -186,7 +186,7 @@ async fn a_request_id_stands_for_one_collection() {
 #[tokio::test]
 async fn a_collection_begins_only_as_its_holder_has_seen_it() {
     for bench in Bench::both().await {
-        let grant = bench.hold("alice").await;
+        let proof = bench.hold("alice").await;
         let first = request(&["tags"]);
         let id = first.new_id;
         bench.board.trigger(first).await.unwrap();
@@ -195,25 +195,29 @@ async fn a_collection_begins_only_as_its_holder_has_seen_it() {
         assert_eq!(bench.board.load().await.unwrap().pending.as_ref(), Some(&seen), "{bench}: nothing was added");
         bench.board.trigger(request(&["blobs"])).await.unwrap();
 
-        let running = collection(id, CollectionState::Running, &grant);
-        let begun = bench.board.begin(&grant, &seen, running.clone()).await.unwrap();
+        let running = collection(id, CollectionState::Running, &proof);
+        let begun = bench.board.begin(&proof, &seen, running.clone()).await.unwrap();
         let Begun::Changed(Some(joined)) = begun else { panic!("{bench}: {begun:?}") };
         assert_eq!(joined.query_names, request(&["blobs", "tags"]).query_names, "{bench}");
-        let bob = Proof { token: "bob".to_owned(), ..grant.clone() };
-        assert_eq!(bench.board.begin(&bob, &joined, running.clone()).await.unwrap(), Begun::NotHolder, "{bench}");
-        assert_eq!(bench.board.begin(&grant, &joined, running.clone()).await.unwrap(), Begun::Accepted, "{bench}");
+        let bob = Proof { token: "bob".to_owned(), ..proof.clone() };
+        let unaware = Proof { mark_us: proof.mark_us - 1, ..proof.clone() };
+        for stranger in [bob, unaware] {
+            let begun = bench.board.begin(&stranger, &joined, running.clone()).await.unwrap();
+            assert_eq!(begun, Begun::NotHolder, "{bench}");
+        }
+        assert_eq!(bench.board.begin(&proof, &joined, running.clone()).await.unwrap(), Begun::Accepted, "{bench}");
 
         // A repetition is answered as the first was, but does not undo the end.
-        let done = collection(id, CollectionState::Succeeded, &grant);
-        bench.board.publish(&grant, of_collections([done.clone()])).await.unwrap();
-        assert_eq!(bench.board.begin(&grant, &joined, running.clone()).await.unwrap(), Begun::Accepted, "{bench}");
+        let done = collection(id, CollectionState::Succeeded, &proof);
+        bench.board.publish(&proof, of_collections([done.clone()])).await.unwrap();
+        assert_eq!(bench.board.begin(&proof, &joined, running.clone()).await.unwrap(), Begun::Accepted, "{bench}");
         let state = bench.board.load().await.unwrap();
         assert_eq!((state.collections.get(&id), state.pending), (Some(&done), None), "{bench}");
 
         let next = request(&["tags"]);
         assert_eq!(bench.board.trigger(next.clone()).await.unwrap(), Triggered::Created(next.new_id), "{bench}");
         let never = Pending { id: CollectionId::generate(), ..joined };
-        let begun = bench.board.begin(&grant, &never, running).await.unwrap();
+        let begun = bench.board.begin(&proof, &never, running).await.unwrap();
         assert!(matches!(&begun, Begun::Changed(Some(now)) if now.id == next.new_id), "{bench}: {begun:?}");
     }
 }
@@ -222,37 +226,37 @@ async fn a_collection_begins_only_as_its_holder_has_seen_it() {
 async fn events_carry_the_data_in_the_order_of_the_writes() {
     for bench in Bench::both().await {
         let mut events = bench.events().await;
-        let grant = bench.hold("alice").await;
+        let proof = bench.hold("alice").await;
         let asked = request(&["tags", "blobs"]);
         bench.board.trigger(asked.clone()).await.unwrap();
         let Event::Pending(pending) = next_event(&mut events).await else { panic!("{bench}") };
         assert_eq!(Some(&pending), bench.board.load().await.unwrap().pending.as_ref(), "{bench}");
         assert_eq!(pending.query_names, asked.query_names, "{bench}");
 
-        let running = collection(pending.id, CollectionState::Running, &grant);
-        bench.board.begin(&grant, &pending, running.clone()).await.unwrap();
+        let running = collection(pending.id, CollectionState::Running, &proof);
+        bench.board.begin(&proof, &pending, running.clone()).await.unwrap();
         let event = next_event(&mut events).await;
         assert!(matches!(&event, Event::Collection(told) if **told == running), "{bench}: {event:?}");
 
-        let done = collection(pending.id, CollectionState::Succeeded, &grant);
-        let mut publication = of_snapshot(snapshot(&grant, grant.epoch));
+        let done = collection(pending.id, CollectionState::Succeeded, &proof);
+        let mut publication = of_snapshot(snapshot(&proof, proof.epoch));
         publication.collections.push(done.clone());
-        bench.board.publish(&grant, publication.clone()).await.unwrap();
+        bench.board.publish(&proof, publication.clone()).await.unwrap();
         let event = next_event(&mut events).await;
         assert!(matches!(&event, Event::Snapshot(told) if Some(&**told) == publication.snapshot.as_ref()), "{event:?}");
         let event = next_event(&mut events).await;
         assert!(matches!(&event, Event::Collection(told) if **told == done), "{bench}: {event:?}");
 
         let forget = Publication { forget: vec![done.id], ..Publication::default() };
-        bench.board.publish(&grant, forget).await.unwrap();
+        bench.board.publish(&proof, forget).await.unwrap();
         let event = next_event(&mut events).await;
         assert!(matches!(&event, Event::Forgotten(ids) if *ids == [done.id]), "{bench}: {event:?}");
 
         let until = SystemTime::now() + Duration::from_secs(60);
-        bench.board.resign(grant.epoch, Duration::from_secs(60)).await.unwrap();
+        bench.board.resign(proof.epoch, Duration::from_secs(60)).await.unwrap();
         let Event::Resign(resign) = next_event(&mut events).await else { panic!("{bench}") };
         let Resign { epoch, until: told } = resign;
-        assert_eq!(epoch, grant.epoch, "{bench}");
+        assert_eq!(epoch, proof.epoch, "{bench}");
         assert!(told.duration_since(until).unwrap_or_default() < PATIENCE, "{bench}");
         assert!(until.duration_since(told).unwrap_or_default() < PATIENCE, "{bench}");
         assert_eq!(bench.board.load().await.unwrap().resign, Some(resign), "{bench}");

@@ -175,7 +175,7 @@ async fn the_scripts_do_what_the_step_does() {
             }
             if let Some((token, epoch, _)) = rng.choice(&seen) {
                 let mark_us = state.as_ref().map_or(0, |record| record.mark_us);
-                let mark_us = if rng.u8(..4) == 0 { mark_us - rng.i64(..2) } else { mark_us };
+                let mark_us = if rng.u8(..4) == 0 { mark_us - rng.i64(-1..=1) } else { mark_us };
                 let proof = Proof { token: token.clone(), epoch: *epoch, mark_us };
                 let confirmed = is_confirmed_holder(state.as_ref(), now_us, &generation, &proof);
                 assert_eq!(scripts.guard(&proof, now_us, &generation).await, confirmed, "{context}");

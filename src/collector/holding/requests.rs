@@ -39,7 +39,11 @@ impl Holding<'_> {
                 return;
             }
             // It was joined after we saw it: the union of the queries is what runs.
-            Ok(Begun::Changed(Some(pending))) => return self.spawn_begin(pending),
+            Ok(Begun::Changed(Some(pending))) => {
+                self.is_beginning = false;
+                self.unanswered = Some(pending);
+                return;
+            }
             Ok(Begun::Changed(None)) => {}
             // An earlier try may have been carried out and not answered, so it is asked for again all the same.
             Ok(Begun::NotHolder) => {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 /// The longest that anything here may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-const CLUSTER: &str = "test";
+pub const CLUSTER: &str = "test";
 
 const RULES: Rules = Rules { quarantine_us: 600_000_000, immediate: true };
 

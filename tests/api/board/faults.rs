@@ -9,18 +9,61 @@ use std::{
 
 use prost::Message;
 use rowcount::{
-    board::{Board, Event, TriggerRequest, Triggered, Written, redis::RedisBoard, view::View},
+    board::{Begun, Board, Event, TriggerRequest, Triggered, Written, redis::RedisBoard, view::View},
+    claim::Proof,
     collection::{CollectionId, CollectionState},
-    config::RedisConfig,
+    config::{Acquire as Mode, FirstStart, LeaseConfig, RedisConfig},
+    lease::{Backend, redis::RedisBackend},
+    lease_protocol::{Acquire, Command, Renew, Reply},
     proto::board::{CollectionRecord, SnapshotRecord},
     redis_link::Route,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    bench::{Bench, PATIENCE, config, until, wait_for},
+    bench::{Bench, CLUSTER, PATIENCE, config, until, wait_for},
     collection, next_event, of_collections, of_snapshot, request, snapshot,
 };
+
+#[tokio::test]
+async fn what_was_sent_before_a_loss_is_refused_after_it() {
+    let bench = Bench::redis().await;
+    let minute = Duration::from_secs(60);
+    let lease = LeaseConfig {
+        enabled: true,
+        duration: minute,
+        quarantine: 2 * minute,
+        acquire: Mode::Standby,
+        first_start: FirstStart::Immediate,
+    };
+    let backend = RedisBackend::new(&Route::new(config(bench.server().port()), CLUSTER), &lease);
+    let ask = async |command: Command| backend.ask(&command, PATIENCE).await.unwrap().reply;
+    let (ttl_us, [token, holder, address]) = (60_000_000, ["alice", "a", "a:1"].map(str::to_owned));
+    let bid = Acquire { token: token.clone(), holder: holder.clone(), address: address.clone(), ttl_us, floor: 0 };
+    let granted = ask(Command::Acquire(bid)).await;
+    let Reply::Granted { epoch, until_us, since_us, mark_us } = granted else { panic!("{granted:?}") };
+    let before = Proof { token: token.clone(), epoch, mark_us };
+    let publish = async |proof: &Proof, revision| {
+        bench.board.publish(proof, of_snapshot(snapshot(proof, revision))).await.unwrap()
+    };
+    assert_eq!(publish(&before, epoch + 5).await, Written::Accepted);
+
+    bench.server().cli(&["FLUSHALL"]).await.unwrap();
+    let call = request(&["tags"]);
+    let id = call.new_id;
+    bench.board.trigger(call).await.unwrap();
+    let pending = bench.board.load().await.unwrap().pending.unwrap();
+    let renewal = Renew { token: token.clone(), epoch, holder, address, since_us, ttl_us, until_seen_us: until_us };
+    let renewed = ask(Command::Renew(renewal)).await;
+    let Reply::Reclaimed { mark_us, .. } = renewed else { panic!("{renewed:?}") };
+    let after = Proof { token, epoch, mark_us };
+
+    assert_eq!(publish(&before, epoch + 4).await, Written::NotHolder, "the board does not know of the fifth any more");
+    let running = collection(id, CollectionState::Running, &after);
+    assert_eq!(bench.board.begin(&before, &pending, running.clone()).await.unwrap(), Begun::NotHolder);
+    assert_eq!(publish(&after, epoch + 6).await, Written::Accepted);
+    assert_eq!(bench.board.begin(&after, &pending, running).await.unwrap(), Begun::Accepted);
+}
 
 #[tokio::test]
 async fn the_subscription_comes_back_after_a_restart() {
@@ -36,9 +79,9 @@ async fn the_subscription_comes_back_after_a_restart() {
 
     // The first call may still find the connection that died with the server.
     bench.load().await;
-    let grant = bench.hold("alice").await;
-    bench.board.publish(&grant, of_snapshot(snapshot(&grant, grant.epoch))).await.unwrap();
-    until(|| view.now().revision() == grant.epoch && view.now().connected).await;
+    let proof = bench.hold("alice").await;
+    bench.board.publish(&proof, of_snapshot(snapshot(&proof, proof.epoch))).await.unwrap();
+    until(|| view.now().revision() == proof.epoch && view.now().connected).await;
     assert_eq!(view.now().last_error, None);
 }
 
@@ -86,11 +129,11 @@ async fn nothing_listens_where_the_board_should_be_and_it_says_so() {
 #[tokio::test]
 async fn scripts_are_loaded_again_when_redis_has_dropped_them() {
     let bench = Bench::redis().await;
-    let grant = bench.hold("alice").await;
-    for revision in [grant.epoch, grant.epoch + 1] {
-        let publication = of_snapshot(snapshot(&grant, revision));
-        assert_eq!(bench.board.publish(&grant, publication).await.unwrap(), Written::Accepted);
-        assert_eq!(bench.board.load().await.unwrap().snapshot, Some(snapshot(&grant, revision)));
+    let proof = bench.hold("alice").await;
+    for revision in [proof.epoch, proof.epoch + 1] {
+        let publication = of_snapshot(snapshot(&proof, revision));
+        assert_eq!(bench.board.publish(&proof, publication).await.unwrap(), Written::Accepted);
+        assert_eq!(bench.board.load().await.unwrap().snapshot, Some(snapshot(&proof, revision)));
         assert_eq!(bench.server().cli(&["SCRIPT", "FLUSH"]).await.unwrap(), "OK");
     }
 }
@@ -100,11 +143,11 @@ async fn a_record_of_a_newer_version_leaves_the_copy_as_it_is() {
     let bench = Bench::redis().await;
     let mut events = bench.events().await;
     let view = bench.view().await;
-    let grant = bench.hold("alice").await;
-    bench.board.publish(&grant, of_snapshot(snapshot(&grant, grant.epoch))).await.unwrap();
-    until(|| view.now().revision() == grant.epoch).await;
+    let proof = bench.hold("alice").await;
+    bench.board.publish(&proof, of_snapshot(snapshot(&proof, proof.epoch))).await.unwrap();
+    until(|| view.now().revision() == proof.epoch).await;
 
-    let newer = SnapshotRecord { version: 99, epoch: grant.epoch, revision: grant.epoch + 1, ..Default::default() };
+    let newer = SnapshotRecord { version: 99, epoch: proof.epoch, revision: proof.epoch + 1, ..Default::default() };
     let record = newer.encode_to_vec();
     let mut connection = bench.server().connect().await.unwrap();
     let store = redis::cmd("HSET").arg(bench.key("snapshot")).arg("record").arg(&record).to_owned();
@@ -121,13 +164,13 @@ async fn a_record_of_a_newer_version_leaves_the_copy_as_it_is() {
     until(|| view.now().load_count > loads).await;
     let seen = view.now();
     assert!(seen.connected && seen.last_error.as_ref().unwrap().contains("version 99"), "{seen:?}");
-    assert_eq!(seen.state.snapshot, Some(snapshot(&grant, grant.epoch)));
+    assert_eq!(seen.state.snapshot, Some(snapshot(&proof, proof.epoch)));
 
     // The first load of what is understood makes it whole.
-    bench.board.publish(&grant, of_snapshot(snapshot(&grant, grant.epoch + 2))).await.unwrap();
+    bench.board.publish(&proof, of_snapshot(snapshot(&proof, proof.epoch + 2))).await.unwrap();
     bench.server().cli(&["CLIENT", "KILL", "TYPE", "pubsub"]).await.unwrap();
     until(|| view.now().connected && view.now().last_error.is_none()).await;
-    assert_eq!(view.now().revision(), grant.epoch + 2);
+    assert_eq!(view.now().revision(), proof.epoch + 2);
 }
 
 #[tokio::test]
@@ -257,8 +300,8 @@ async fn request_ids_are_forgotten_only_when_their_time_is_over() {
 #[tokio::test]
 async fn a_holder_of_before_a_loss_of_data_is_refused() {
     let bench = Bench::redis().await;
-    let grant = bench.hold("alice").await;
+    let proof = bench.hold("alice").await;
     bench.server().cli(&["HSET", &bench.key("lease"), "holder_generation", "another"]).await.unwrap();
-    let publication = of_collections([collection(CollectionId::generate(), CollectionState::Failed, &grant)]);
-    assert_eq!(bench.board.publish(&grant, publication).await.unwrap(), Written::NotHolder);
+    let publication = of_collections([collection(CollectionId::generate(), CollectionState::Failed, &proof)]);
+    assert_eq!(bench.board.publish(&proof, publication).await.unwrap(), Written::NotHolder);
 }

@@ -23,7 +23,7 @@ fn wait(view: &Arc<View>, id: CollectionId) -> tokio::task::JoinHandle<WaitOutco
 async fn whoever_waits_hears_the_end_and_finds_its_counts() {
     for bench in Bench::both().await {
         let view = bench.view().await;
-        let grant = bench.hold("alice").await;
+        let proof = bench.hold("alice").await;
         let asked = request(&["tags"]);
         let id = asked.new_id;
         let waiter = wait(&view, id);
@@ -31,22 +31,22 @@ async fn whoever_waits_hears_the_end_and_finds_its_counts() {
         until(|| view.now().collection(id).is_some_and(|one| one.state == CollectionState::Pending)).await;
 
         let pending = bench.board.load().await.unwrap().pending.unwrap();
-        let running = collection(id, CollectionState::Running, &grant);
-        bench.board.begin(&grant, &pending, running.clone()).await.unwrap();
+        let running = collection(id, CollectionState::Running, &proof);
+        bench.board.begin(&proof, &pending, running.clone()).await.unwrap();
         until(|| view.now().collection(id) == Some(running.clone())).await;
         assert_eq!(view.now().state.pending, None, "{bench}");
         let time_up = wait_for_end(&view, id, Instant::now() + Duration::from_millis(1)).await;
         assert_eq!(time_up, WaitOutcome::NotYet(Some(running)), "{bench}");
 
-        let done = collection(id, CollectionState::Succeeded, &grant);
-        let mut publication = of_snapshot(snapshot(&grant, grant.epoch));
+        let done = collection(id, CollectionState::Succeeded, &proof);
+        let mut publication = of_snapshot(snapshot(&proof, proof.epoch));
         publication.collections.push(done.clone());
-        bench.board.publish(&grant, publication).await.unwrap();
+        bench.board.publish(&proof, publication).await.unwrap();
         assert_eq!(waiter.await.unwrap(), WaitOutcome::Done(done), "{bench}");
-        assert_eq!(view.now().revision(), grant.epoch, "{bench}");
+        assert_eq!(view.now().revision(), proof.epoch, "{bench}");
 
         let forget = Publication { forget: vec![id], ..Publication::default() };
-        bench.board.publish(&grant, forget).await.unwrap();
+        bench.board.publish(&proof, forget).await.unwrap();
         until(|| view.now().collection(id).is_none()).await;
     }
 }

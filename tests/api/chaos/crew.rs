@@ -128,6 +128,11 @@ impl<'a> Crew<'a> {
     pub async fn suffer(&mut self, kind: Kind) -> bool {
         let pause = self.rng.f64();
         self.wait(pause).await;
+        if !matches!(self.store, Store::Alone(_)) {
+            // An earlier fail-over may have left the master alone, or nobody asked for one.
+            self.store.settle().await;
+            self.has_master();
+        }
         let begin = now();
         self.inject(kind).await;
         let healed = now();

@@ -8,9 +8,6 @@ use crate::chaos::fault::FailOver;
 impl Crew<'_> {
     /// Lets a replica become the master, and waits until it is. Whoever was the master becomes its replica.
     pub(super) async fn fail_over(&mut self, how: FailOver, holder: usize) {
-        // An earlier fail-over may have left it alone.
-        self.store.settle().await;
-        self.has_master();
         match how {
             FailOver::Asked => self.store.ask_for_fail_over().await,
             FailOver::Killed => self.store.master_mut().kill().await.expect("the master is killed"),
@@ -33,7 +30,7 @@ impl Crew<'_> {
     }
 
     /// Says which server that is to whoever watches it.
-    fn has_master(&self) {
+    pub(super) fn has_master(&self) {
         let master = self.store.master().url();
         self.url.send_if_modified(|url| {
             let is_new = *url != master;
