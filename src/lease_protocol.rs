@@ -32,7 +32,8 @@ pub struct Record {
     pub q_us: i64,
     /// The generation of the store that last wrote a mark.
     pub generation: String,
-    /// When that was; no two marks have the same, but for a clock that went back to the very microsecond. Whoever has not heard of the last one writes nothing to the board.
+    /// When that was; no two marks have the same, but for a clock that went back to the very microsecond. Whoever has not
+    /// heard of the last one writes nothing to the board.
     pub mark_us: i64,
     /// The generation of the store that last heard the holder: a mismatch keeps its writes off the board.
     pub holder_generation: String,
